@@ -1,0 +1,41 @@
+"""IPv4 addresses: `ip addr`."""
+
+from ipaddress import IPv4Interface
+from typing import Any
+
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+from podnet.facts.reading import document, strictly
+from podnet.state import Address
+
+COMMAND = "ip -j addr show"
+
+
+class Addresses(FactBase[frozenset[Address] | None]):
+    """All IPv4 addresses of the host, as podnet.state.Address.
+
+    .. code:: python
+
+        addresses = host.get_fact(Addresses)
+        assert Address("cni0", IPv4Interface("10.244.1.1/24")) in addresses
+    """
+
+    @override
+    def command(self) -> str:
+        return COMMAND
+
+    @override
+    def process(self, output: list[str]) -> frozenset[Address] | None:
+        with strictly("the list of addresses"):
+            return parse(document(output))
+
+
+def parse(devices: list[dict[str, Any]]) -> frozenset[Address]:
+    """Read what `ip -j addr show` printed."""
+    return frozenset(
+        Address(device["ifname"], IPv4Interface((info["local"], info["prefixlen"])))
+        for device in devices
+        for info in device["addr_info"]
+        if info.get("family") == "inet"
+    )

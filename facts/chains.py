@@ -1,0 +1,57 @@
+"""Our iptables chains: `iptables-save`."""
+
+from collections import defaultdict
+
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+from podnet.facts.reading import strictly
+from podnet.state import CHAIN_PREFIX, Chain
+
+COMMAND = "iptables-save"
+
+
+class Chains(FactBase[frozenset[Chain] | None]):
+    """The chains whose names begin with PODNET-, and where they are jumped to, as podnet.state.Chain.
+
+    .. code:: python
+
+        chains = host.get_fact(Chains)
+        assert any(chain.chain == "PODNET-FWD" and chain.jumps == (1,) for chain in chains)
+    """
+
+    @override
+    def command(self) -> str:
+        return f"echo '# podnet'; {COMMAND}"  # without a table it prints nothing, which must not look unreadable
+
+    @override
+    def process(self, output: list[str]) -> frozenset[Chain] | None:
+        with strictly("the firewall"):
+            return parse(output)
+
+
+def parse(output: list[str]) -> frozenset[Chain]:
+    """Read what `iptables-save` printed."""
+    rules: dict[tuple[str, str], list[str]] = {}
+    table = ""
+    for line in output:
+        word, _, rest = line.partition(" ")
+        match line[:1]:
+            case "*":
+                table = line[1:]
+            case ":":
+                rules[table, word[1:]] = []
+            case "-":
+                chain, _, rule = rest.partition(" ")
+                rules[table, chain].append(rule)
+    jumps: dict[tuple[str, str], tuple[str, list[int]]] = defaultdict(lambda: ("", []))
+    for (table, chain), lines in rules.items():
+        for position, rule in enumerate(lines, 1):
+            if rule.startswith(f"-j {CHAIN_PREFIX}"):
+                ours = (table, rule.removeprefix("-j "))
+                jumps[ours] = (chain, [*jumps[ours][1], position])
+    return frozenset(
+        Chain(table, chain, jumps[table, chain][0], tuple(lines), tuple(jumps[table, chain][1]))
+        for (table, chain), lines in rules.items()
+        if chain.startswith(CHAIN_PREFIX)
+    )

@@ -1,0 +1,89 @@
+"""Devices: `ip link`."""
+
+from ipaddress import IPv4Address
+from typing import Any
+
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+from podnet.facts.reading import documents, strictly
+from podnet.state import Bridge, Link, Nic, Veth, Vxlan
+
+COMMANDS = ("ip -d -j link show", "ip -j netns list")
+
+
+class Links(FactBase[frozenset[Link] | None]):
+    """All devices of the host, as podnet.state.Bridge, Vxlan, Veth, or Nic for any other kind.
+
+    .. code:: python
+
+        links = host.get_fact(Links)
+        assert any(link.dev == "eth0" and link.up for link in links)
+    """
+
+    @override
+    def command(self) -> str:
+        return " && ".join(COMMANDS)
+
+    @override
+    def process(self, output: list[str]) -> frozenset[Link] | None:
+        with strictly("the list of devices"):
+            return parse(*read(output))
+
+
+def read(output: list[str]) -> tuple[list[dict[str, Any]], dict[int, str]]:
+    """Take the devices, and the names of the namespaces that this one has numbered.
+
+    On a host that never had a named namespace `ip netns list` prints nothing at all.
+    """
+    devices, *namespaces = documents(output)
+    return devices, {entry["id"]: entry["name"] for listed in namespaces for entry in listed if "id" in entry}
+
+
+def parse(links: list[dict[str, Any]], namespaces: dict[int, str]) -> frozenset[Link]:
+    """Read what `ip -d -j link show` printed."""
+    return frozenset(_link(entry, namespaces) for entry in links)
+
+
+def nics(links: list[dict[str, Any]]) -> frozenset[Link]:
+    """Read the same from inside a pod, where every device was put in by somebody else."""
+    return frozenset(_nic(entry) for entry in links)
+
+
+def _nic(entry: dict[str, Any]) -> Nic:
+    return Nic(entry["ifname"], entry["mtu"], entry.get("address", ""), up="UP" in entry["flags"])
+
+
+def _link(entry: dict[str, Any], namespaces: dict[int, str]) -> Link:
+    dev, mtu, up = entry["ifname"], entry["mtu"], "UP" in entry["flags"]
+    mac, alias = entry.get("address", ""), entry.get("ifalias", "")
+    info = entry.get("linkinfo", {})
+    match info.get("info_kind"):
+        case "bridge":
+            return Bridge(dev, mtu, mac, up=up, alias=alias)
+        case "vxlan":
+            return _vxlan(entry, info["info_data"])
+        case "veth":
+            # -1: the other end's namespace has no number here, so it has no name here either
+            netns = namespaces.get(entry.get("link_netnsid", -1))
+            return Veth(dev, mtu, netns, up=up, alias=alias)
+        case _:
+            return _nic(entry)
+
+
+def _vxlan(entry: dict[str, Any], data: dict[str, Any]) -> Vxlan:
+    """A stranger's may lack nearly everything: an `external` one has neither VNI nor local address."""
+    local = data.get("local")
+    return Vxlan(
+        entry["ifname"],
+        entry["mtu"],
+        entry["address"],
+        vni=data.get("id", 0),
+        port=data.get("port", 0),
+        local=IPv4Address(local) if local else None,
+        lower=data.get("link"),
+        learning=data.get("learning", False),
+        group=data.get("group") or data.get("remote") or data.get("group6") or data.get("remote6"),
+        up="UP" in entry["flags"],
+        alias=entry.get("ifalias", ""),
+    )

@@ -1,0 +1,87 @@
+"""All tables of a host at once: one remote command, whatever the number of peers."""
+
+from collections.abc import Sequence
+
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+from podnet.facts import addresses, chains, fdb, links, neighbours, pods, ports, routes, sysctls
+from podnet.facts.reading import document, strictly
+from podnet.state import State
+
+MARK = "==podnet=="
+TOOLS = {"ip": "iproute2", "bridge": "iproute2", "sysctl": "procps", "iptables-save": "iptables"}
+ALWAYS = ("net/ipv4/conf/*/forwarding", "net/ipv6/conf/all/accept_ra")
+"""Settings that `podnet.plan` needs whatever is wanted: what writing ip_forward overwrites, and whether there is IPv6."""
+
+
+class Node(FactBase[State | None]):
+    """Everything that podnet could own on a host, and the settings of `paths`, as podnet.state.State.
+
+    .. code:: python
+
+        have = host.get_fact(Node, paths=["net/ipv4/ip_forward"])
+        assert any(link.dev == "flannel.1" for link in have.links)
+    """
+
+    @override
+    def command(self, paths: Sequence[str] = (), pod_paths: Sequence[str] = ()) -> str:
+        return script(paths, pod_paths)
+
+    @override
+    def process(self, output: list[str]) -> State | None:
+        with strictly("the answer"):
+            return parse(output)
+
+
+def paths_of(want: State) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Name the settings to read for comparing with `want`: those of the host, and those inside pods."""
+    inside = {item.path for pod in want.pods.values() for item in pod.sysctls}
+    return tuple(sorted(item.path for item in want.sysctls)), tuple(sorted(inside))
+
+
+def script(paths: Sequence[str], pod_paths: Sequence[str]) -> str:
+    """Spell the shell script that prints every table under a heading of its own. The first failure ends it."""
+    tables = {
+        "links": "\n".join(links.COMMANDS),
+        "addresses": addresses.COMMAND,
+        "neighbours": neighbours.COMMAND,
+        "fdb": fdb.COMMAND,
+        "routes": routes.COMMAND,
+        "sysctls": f"({sysctls.script([*paths, *ALWAYS, sysctls.saved_paths()])})",
+        "saved": sysctls.saved_script(),
+        "chains": chains.COMMAND,
+        "pods": pods.script(pod_paths),
+    }
+    needs = [
+        f"command -v {tool} >/dev/null || "
+        f"{{ echo 'podnet needs {tool} on this host: install the package {package}' >&2; exit 1; }}"
+        for tool, package in TOOLS.items()
+    ]
+    parts = [f"echo '{MARK} {table}'\n{command}" for table, command in tables.items()]
+    return "\n".join(["set -eu", *needs, *parts, f"echo '{MARK} end'"])
+
+
+def parse(output: list[str]) -> State:
+    """Read what `script` printed; ValueError unless it is whole."""
+    chunks: dict[str, list[str]] = {}
+    for line in output:
+        if line.startswith(MARK):
+            chunks[line.removeprefix(MARK).strip()] = chunk = []
+        else:
+            chunk.append(line)
+    if "end" not in chunks:
+        raise ValueError("it was cut short")
+    devices, namespaces = links.read(chunks["links"])
+    return State(
+        links=links.parse(devices, namespaces),
+        ports=ports.parse(devices),
+        addresses=addresses.parse(document(chunks["addresses"])),
+        neighbours=neighbours.parse(document(chunks["neighbours"])),
+        fdb=fdb.parse(document(chunks["fdb"])),
+        routes=routes.parse(document(chunks["routes"])),
+        sysctls=sysctls.parse(sorted(set(chunks["sysctls"]))),
+        saved=sysctls.parse_saved(chunks["saved"]),
+        chains=chains.parse(chunks["chains"]),
+        pods=pods.parse(chunks["pods"]),
+    )

@@ -1,0 +1,39 @@
+"""Bridge ports: who is plugged into which bridge."""
+
+from typing import Any
+
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+from podnet.facts.reading import document, strictly
+from podnet.state import Port
+
+COMMAND = "ip -d -j link show"
+
+
+class Ports(FactBase[frozenset[Port] | None]):
+    """All bridge ports of the host, as podnet.state.Port.
+
+    .. code:: python
+
+        ports = host.get_fact(Ports)
+        assert all(port.hairpin for port in ports if port.bridge == "cni0")
+    """
+
+    @override
+    def command(self) -> str:
+        return COMMAND
+
+    @override
+    def process(self, output: list[str]) -> frozenset[Port] | None:
+        with strictly("the list of bridge ports"):
+            return parse(document(output))
+
+
+def parse(links: list[dict[str, Any]]) -> frozenset[Port]:
+    """Read what `ip -d -j link show` printed: a port's details stand beside its device's."""
+    return frozenset(
+        Port(entry["ifname"], entry["master"], hairpin=entry["linkinfo"]["info_slave_data"]["hairpin"])
+        for entry in links
+        if entry.get("linkinfo", {}).get("info_slave_kind") == "bridge"
+    )

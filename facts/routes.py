@@ -1,0 +1,49 @@
+"""IPv4 routes of the main table: `ip route`."""
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+from podnet.facts.reading import document, strictly
+from podnet.state import Route
+
+COMMAND = "ip -d -j route show"
+
+
+class Routes(FactBase[frozenset[Route] | None]):
+    """All routes of the main table, whoever made them, as podnet.state.Route.
+
+    .. code:: python
+
+        routes = host.get_fact(Routes)
+        ours = {route for route in routes if route.proto == "77"}
+    """
+
+    @override
+    def command(self) -> str:
+        return COMMAND
+
+    @override
+    def process(self, output: list[str]) -> frozenset[Route] | None:
+        with strictly("the list of routes"):
+            return parse(document(output))
+
+
+def parse(routes: list[dict[str, Any]]) -> frozenset[Route]:
+    """Read what `ip -d -j route show` printed. A route of several next hops (a stranger's) has no device here."""
+    return frozenset(_route(entry) for entry in routes)
+
+
+def _route(entry: dict[str, Any]) -> Route:
+    to, gateway = entry["dst"], entry.get("gateway")
+    return Route(
+        to=IPv4Network("0.0.0.0/0" if to == "default" else to),
+        dev=entry.get("dev"),
+        via=IPv4Address(gateway) if gateway else None,
+        onlink="onlink" in entry["flags"],
+        metric=entry.get("metric", 0),
+        kind=entry["type"],
+        proto=entry["protocol"],
+    )

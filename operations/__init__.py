@@ -1,0 +1,1 @@
+"""WRITE: one file per kernel table, the same file names as in facts/."""

@@ -1,0 +1,108 @@
+"""How a host is written to: one remote command, whose failure names the line and the kernel's words."""
+
+import re
+from collections.abc import Generator, Sequence
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from pyinfra import host, logger
+from pyinfra.api import Host, State, StringCommand
+from pyinfra.api.arguments import ConnectorArguments
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.connectors.util import CommandOutput
+from typing_extensions import override
+
+import podnet
+from podnet.batch import Section
+
+MARK = "==podnet=="
+FAILED_LINE = re.compile(r"(?:Command failed -:|line:? )(\d+)")
+"""How ip(8) and bridge(8), and iptables-restore(8), tell which line of their standard input failed."""
+
+
+class Batch(PyinfraCommand):
+    """All sections of a plan, sent as one script on standard input.
+
+    On the command line it would meet the kernel's limit of 128 KiB a word (MAX_ARG_STRLEN) at a few hundred peers.
+    """
+
+    def __init__(self, sections: Sequence[Section]) -> None:
+        """Take the sections in the order in which they are to run."""
+        super().__init__()
+        self.sections = sections
+
+    @override
+    def __repr__(self) -> str:
+        return f"Batch({', '.join(section.command for section in self.sections)})"
+
+    @override
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> bool:
+        connector_arguments["_stdin"] = script(self.sections)
+        ok, output = host.run_shell_command(
+            StringCommand("sh"), print_output=state.print_output, print_input=state.print_input, **connector_arguments
+        )
+        if not ok:
+            host.log_styled(explain(self.sections, output), fg="red", log_func=logger.error)
+        return ok
+
+
+class Refusal(PyinfraCommand):
+    """A reason why this one host must not be written to; the others go on."""
+
+    def __init__(self, reason: str) -> None:
+        """Take the reason, a sentence."""
+        super().__init__()
+        self.reason = reason
+
+    @override
+    def __repr__(self) -> str:
+        return f"Refusal({self.reason})"
+
+    @override
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> bool:
+        host.log_styled(self.reason, fg="red", log_func=logger.error)
+        return False
+
+
+def write(sections: Sequence[Section], summary: str) -> Generator[PyinfraCommand]:
+    """Run the sections on the current host, or say that there is nothing to do.
+
+    While pyinfra only looks (`--dry`, or before its prompt), the exact lines are shown.
+    """
+    if not sections:
+        host.noop("the host is as wanted")
+        return
+    if host.state.is_executing:
+        host.log(summary)
+    if not host.state.is_executing or host.state.print_input:
+        for line in script(sections).splitlines():
+            host.log(f"  {line}")
+    yield Batch(sections)
+
+
+def script(sections: Sequence[Section]) -> str:
+    """Render the sections into the shell script that runs them."""
+    return _template().render(sections=sections, mark=MARK)
+
+
+@cache
+def _template() -> Template:
+    folder = Path(podnet.__file__).parent / "templates"
+    environment = Environment(
+        loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    return environment.get_template("batch.sh.j2")
+
+
+def explain(sections: Sequence[Section], output: CommandOutput) -> str:
+    """Tell which line of which command failed, in its own words and the kernel's."""
+    begun = [line.removeprefix(MARK).strip() for line in output.stdout_lines if line.startswith(MARK)]
+    words = "; ".join(line.strip() for line in output.stderr_lines if line.strip()) or "it said nothing"
+    if not begun:
+        return f"the batch could not be started: {words}"
+    section = sections[int(begun[-1])]
+    failed = FAILED_LINE.search(words)
+    number = int(failed[1]) if failed else 0
+    line = section.lines[number - 1] if 0 < number <= len(section.lines) else ""
+    return f"`{section.command}` failed{f' at `{line}`' if line else ''}: {words}; run it again once that is mended"

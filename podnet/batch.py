@@ -1,0 +1,128 @@
+"""A plan in the order in which it can be carried out, as the standard input of a handful of processes.
+
+Additions come before removals, and nothing comes before what it stands on: device, MAC, up, address, neighbour,
+FDB entry, setting, rule, route; the reverse when removing. The number of processes depends on what kinds of things
+change and on the number of pods that change, never on the number of peers.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from podnet import spell
+from podnet.plan import FORWARD_ALL, Plan
+from podnet.state import Address, Sysctl
+
+FOLDER = "/etc/podnet"
+SAVED = f"{FOLDER}/sysctls"
+"""Where the host keeps the values that settings had before podnet, one `path = value` a line."""
+
+MODULES = {"net/bridge/": "br_netfilter"}
+"""Settings that exist only once a module is loaded. Modules of device kinds are loaded by the kernel itself."""
+
+IPTABLES = "iptables-restore -w 5 --noflush"
+"""-w: wait up to 5 seconds for whoever else is changing rules."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One command, and the lines of its standard input."""
+
+    command: str
+    lines: tuple[str, ...] = ()
+
+
+def sections(plan: Plan) -> list[Section]:
+    """Spell the whole plan; an empty list means that nothing is to be done."""
+    parts = (_note(plan), _build(plan), _clear(plan), _give_back(plan))
+    return [section for part in parts for section in part]
+
+
+def _note(plan: Plan) -> Iterator[Section]:
+    """Write down what settings were, before the first of them changes."""
+    if plan.saved != plan.noted:
+        yield from _write(plan.saved)
+
+
+def _build(plan: Plan) -> Iterator[Section]:
+    """Make what is missing and mend what is wrong."""
+    for root, module in MODULES.items():
+        if any(item.path.startswith(root) for item in plan.tables["sysctls"].add if isinstance(item, Sysctl)):
+            yield Section(f"modprobe {module}")
+    spaces = [f"netns del {netns}" for netns in plan.drop if netns in plan.make]
+    spaces += [f"netns add {netns}" for netns in plan.make]
+    remake = [f"link del {dev}" for dev in plan.remake]
+    yield from _batch("ip -batch -", [*remake, *spaces, *_mend(plan, "links", "ports", "addresses", "neighbours")])
+    for netns, pod in plan.pods.items():
+        yield from _inside(netns, pod)
+    yield from _batch("bridge -batch -", _mend(plan, "fdb"))
+    yield from _batch("sysctl -q -p -", _mend(plan, "sysctls"))
+    yield from _batch(IPTABLES, _mend(plan, "chains"))
+    yield from _batch("ip -batch -", _mend(plan, "routes"))
+
+
+def _inside(netns: str, pod: Plan) -> Iterator[Section]:
+    """Do the same inside a pod, where a process must enter first."""
+    tables = ("links", "addresses", "routes")
+    yield from _batch(f"ip -n {netns} -batch -", [*_mend(pod, *tables), *_prune(pod, "routes", "addresses")])
+    yield from _batch(f"ip netns exec {netns} sysctl -q -p -", _mend(pod, "sysctls"))
+
+
+def _clear(plan: Plan) -> Iterator[Section]:
+    """Remove what nobody wants any more, from the route down to the device."""
+    yield from _batch("ip -batch -", _prune(plan, "routes"))
+    yield from _batch("bridge -batch -", _prune(plan, "fdb"))
+    spaces = [f"netns del {netns}" for netns in plan.drop if netns not in plan.make]
+    yield from _batch("ip -batch -", [*_prune(plan, "neighbours", "addresses", "ports", "links"), *spaces])
+    yield from _batch(IPTABLES, _prune(plan, "chains"))
+
+
+def _give_back(plan: Plan) -> Iterator[Section]:
+    """Restore settings, then forget what they were: in this order, so that after a cut in between it is repeated."""
+    # Writing ip_forward overwrites every interface's own value: it goes first.
+    restore = sorted(plan.restore, key=lambda old: (old.path != FORWARD_ALL, old.path))
+    yield from _batch("sysctl -q -p -", [line for old in restore for line in spell.add(old)])
+    if plan.keep and plan.keep != plan.saved:
+        yield from _write(plan.keep)
+    elif plan.saved and not plan.keep:
+        yield Section(f"rm {SAVED}")
+        yield Section(f"rmdir --ignore-fail-on-non-empty {FOLDER}")
+
+
+def _write(values: Iterable[Sysctl]) -> Iterator[Section]:
+    """Write the file beside itself and rename it: it is the old one or the new one, never half."""
+    yield Section(f"mkdir -p {FOLDER}")
+    yield Section(f"cat >{SAVED}.new", tuple(f"{old.path} = {old.value}" for old in sorted(values, key=lambda s: s.key)))
+    yield Section(f"mv {SAVED}.new {SAVED}")
+
+
+def _batch(command: str, lines: Iterable[str]) -> Iterator[Section]:
+    if whole := tuple(lines):
+        yield Section(command, whole)
+
+
+def _mend(plan: Plan, *tables: str) -> Iterator[str]:
+    for table in tables:
+        for item in plan.tables[table].add:
+            yield from spell.add(item)
+        for have, want in plan.tables[table].change:
+            yield from spell.change(have, want)
+
+
+def _prune(plan: Plan, *tables: str) -> Iterator[str]:
+    for table in tables:
+        for item in plan.tables[table].remove:
+            yield from spell.remove(item)
+        if table == "addresses":
+            yield from _reassert(plan)
+
+
+def _reassert(plan: Plan) -> Iterator[str]:
+    """Say a device's addresses again after one was removed.
+
+    We would like to remove just that one; the kernel, when it is the first of its subnet, takes the others of that
+    subnet along (unless promote_secondaries is 1); hence ours are said once more.
+    """
+    devices = {item.dev for item in plan.tables["addresses"].remove if isinstance(item, Address)}
+    for item in sorted(plan.want.addresses, key=lambda item: item.key):
+        if item.dev in devices:
+            yield from spell.add(item)

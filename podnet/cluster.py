@@ -1,0 +1,151 @@
+"""What the owner says about the cluster, checked once: afterwards nobody needs to ask again.
+
+`podnet.inventory` turns the inventory's text and numbers into these types. Here stand the promises that hold
+between them: what is unique, what lies inside what, what must not overlap.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from podnet.errors import ClusterError
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A network namespace with an `eth0`, whoever runs in it."""
+
+    name: str
+    address: IPv4Address
+
+
+@dataclass(frozen=True)
+class Node:
+    """One host: where it is on the underlay, and the pods that it gives out addresses to."""
+
+    name: str
+    address: IPv4Interface
+    uplink: str
+    pod_subnet: IPv4Network
+    pods: tuple[Pod, ...] = ()
+
+    @cached_property
+    def ip(self) -> IPv4Address:
+        """The address on the underlay that peers send to."""
+        return self.address.ip
+
+    @cached_property
+    def gateway(self) -> IPv4Interface:
+        """The pods' way out: the first usable address of the subnet, as flannel and CNI give it."""
+        return IPv4Interface((self.pod_subnet[1], self.pod_subnet.prefixlen))
+
+    @cached_property
+    def vtep(self) -> IPv4Address:
+        """The tunnel endpoint's address inside the pod network: the subnet's own address, as flannel gives it."""
+        return self.pod_subnet.network_address
+
+    @cached_property
+    def vtep_mac(self) -> str:
+        """The tunnel endpoint's MAC, computed from the node's name so that peers need not tell each other.
+
+        0x66 is Calico's choice of a first octet: locally administered (bit 2 set) and unicast (bit 1 clear).
+        """
+        return "66:" + hashlib.sha256(self.name.encode()).digest()[:5].hex(":")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """All nodes, and what they have in common.
+
+    Raises ClusterError if two of its parts contradict each other.
+    """
+
+    network: IPv4Network
+    nodes: tuple[Node, ...]
+    underlay_mtu: int = 1500
+    vni: int = 1
+    vxlan_port: int = 8472
+    masquerade: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before anything is touched."""
+        _unique("the name", ((node.name, node.name) for node in self.nodes), "name each host once")
+        _unique("`address`", ((node.ip, node.name) for node in self.nodes), "give each its own")
+        _unique("the VTEP MAC", ((n.vtep_mac, n.name) for n in self.nodes), "rename one of them")
+        for node in self.nodes:
+            self._check_inside(node)
+        _disjoint_pod_subnets(self.nodes)
+        _check_underlay(self.network, self.nodes)
+
+    def _check_inside(self, node: Node) -> None:
+        if not node.pod_subnet.subnet_of(self.network):
+            raise ClusterError(
+                f"{node.name}: `pod_subnet` {node.pod_subnet} lies outside `network` {self.network}; "
+                "choose a subnet inside it, or widen the network"
+            )
+        taken = {node.pod_subnet.network_address, node.pod_subnet.broadcast_address, node.gateway.ip}
+        for pod in node.pods:
+            if pod.address not in node.pod_subnet or pod.address in taken:
+                raise ClusterError(
+                    f"{node.name}: `pods` gives {pod.name} the address {pod.address}; it must lie in "
+                    f"{node.pod_subnet} and be neither its first, its gateway {node.gateway.ip} nor its last address"
+                )
+        _unique("the pod name", ((p.name, node.name) for p in node.pods), "name each of its `pods` once")
+        _unique("the pod address", ((p.address, node.name) for p in node.pods), "give each of its `pods` its own")
+
+    def node(self, name: str) -> Node:
+        """Return the node of that name; ClusterError if there is none."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise ClusterError(f"{name}: no such node in the inventory; it has {', '.join(self._by_name)}") from None
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    def peers(self, me: Node) -> tuple[Node, ...]:
+        """Everyone but `me`, in the inventory's order."""
+        return tuple(node for node in self.nodes if node is not me)
+
+
+def _unique(what: str, values: Iterable[tuple[object, str]], remedy: str) -> None:
+    """Refuse (value, host name) pairs in which a value comes twice."""
+    seen: dict[object, str] = {}
+    for value, name in values:
+        if value in seen:
+            raise ClusterError(f"{name}: {what} {value} is already taken by {seen[value]}; {remedy}")
+        seen[value] = name
+
+
+def _disjoint_pod_subnets(nodes: tuple[Node, ...]) -> None:
+    """Sorted by address, two subnets overlap only if two neighbours do: linear where all pairs would be square."""
+    ordered = sorted(nodes, key=lambda node: int(node.pod_subnet.network_address))
+    for a, b in itertools.pairwise(ordered):
+        if a.pod_subnet.overlaps(b.pod_subnet):
+            raise ClusterError(
+                f"{b.name}: `pod_subnet` {b.pod_subnet} overlaps {a.name}'s {a.pod_subnet}; two pods could get one "
+                "address; change one of them"
+            )
+
+
+def _check_underlay(network: IPv4Network, nodes: tuple[Node, ...]) -> None:
+    """Pods must not hide underlay addresses, and neighbours must agree on who is a neighbour."""
+    segments: dict[IPv4Network, str] = {}
+    for node in nodes:
+        segments.setdefault(node.address.network, node.name)
+        if node.address.network.overlaps(network):
+            raise ClusterError(
+                f"{node.name}: `address` {node.address} lies in a network that overlaps the pods' `network` {network}; "
+                "nodes would look for each other inside the tunnel; choose another `network`"
+            )
+    ordered = sorted(segments, key=lambda segment: (int(segment.network_address), segment.prefixlen))
+    for a, b in itertools.pairwise(ordered):
+        if a.overlaps(b):
+            raise ClusterError(
+                f"{segments[b]}: `address` has the network {b}, but {segments[a]}'s has {a}, which overlaps it; "
+                "one of the prefix lengths is wrong"
+            )

@@ -1,0 +1,204 @@
+"""From an inventory's text and numbers to a Cluster: every field is checked by itself here.
+
+Host data: `address`, `uplink`, `pod_subnet`, `pods`. Group data: `network`, `underlay_mtu`, `vni`, `vxlan_port`,
+`masquerade`. Other data (ssh_user, your own) is not looked at. Every refusal is a ClusterError that names the host
+and the field.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from podnet.cluster import Cluster, Node, Pod
+from podnet.errors import ClusterError
+
+HOST_FIELDS = ("address", "uplink", "pod_subnet", "pods")
+GROUP_FIELDS = ("network", "underlay_mtu", "vni", "vxlan_port", "masquerade")
+
+SMALLEST_MTU = 576 + 80
+"""Every IPv4 host takes packets of 576 bytes (RFC 791); the largest encapsulation, WireGuard's over IPv6, adds 80."""
+LARGEST_MTU = 65535
+LARGEST_VNI = 2**24 - 1  # RFC 7348 section 5: 24 bits
+LARGEST_PORT = 2**16 - 1
+LONGEST_DEV = 15  # IFNAMSIZ is 16, with the closing zero: linux/if.h
+LONGEST_SUBNET = 30  # a gateway and one pod
+PODS_BEGIN = 2  # after the subnet's own address and the gateway
+
+HOST_NAME = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._@/:+-]*")
+POD_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # an RFC 1123 label
+DEV_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+DOTTED = r"\d{1,3}(\.\d{1,3}){3}"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One value of one host, and how to refuse it."""
+
+    host: str
+    name: str
+    value: object
+
+    def refuse(self, needed: str) -> ClusterError:
+        return ClusterError(f"{self.host}: `{self.name}` is {self.value!r}; {needed}")
+
+    def text(self, pattern: str | re.Pattern[str], needed: str) -> str:
+        """Take a text that the pattern matches whole."""
+        if not isinstance(self.value, str) or not re.fullmatch(pattern, self.value):
+            raise self.refuse(needed)
+        return self.value
+
+    def number(self, smallest: int, largest: int, what: str) -> int:
+        """Take a whole number in the range; True is none, although Python thinks so."""
+        if isinstance(self.value, bool) or not isinstance(self.value, int) or not smallest <= self.value <= largest:
+            raise self.refuse(f"it must be {what}, a whole number from {smallest} to {largest}")
+        return self.value
+
+    def subnet(self, example: str) -> IPv4Network:
+        """Take a network whose host bits are zero."""
+        needed = f"it must be an IPv4 network with its prefix length, like {example!r}"
+        try:
+            interface = IPv4Interface(self.text(rf"{DOTTED}/\d{{1,2}}", needed))
+        except ValueError as e:
+            raise self.refuse(f"{needed} ({e})") from None
+        network = interface.network
+        if interface.ip != network.network_address:
+            raise self.refuse(f"it has bits set behind its prefix length; did you mean {str(network)!r}?")
+        if network.prefixlen > LONGEST_SUBNET:
+            raise self.refuse(f"it is too small for a gateway and a pod: give it a prefix of /{LONGEST_SUBNET} or shorter")
+        if unusable := _unusable(network.network_address) or _unusable(network.broadcast_address):
+            raise self.refuse(f"it holds {unusable} addresses, which cannot be pods'; choose a private network (RFC 1918)")
+        return network
+
+
+def read(hosts: Mapping[str, Mapping[str, object]]) -> Cluster:
+    """Check the data of all hosts, by name, and return the cluster they make."""
+    if not hosts:
+        raise ClusterError("the inventory: `hosts` is empty; name at least one host")
+    nodes = tuple(_node(name, data) for name, data in hosts.items())
+    common = {name: _common(name, hosts) for name in GROUP_FIELDS}
+    given = {name: field for name, field in common.items() if field is not None}
+    if "network" not in given:
+        raise ClusterError(f"{nodes[0].name}: `network` is missing; give all pods' network as group data, like '10.244.0.0/16'")
+    return Cluster(nodes=nodes, **{name: GROUP_CHECKS[name](field) for name, field in given.items()})  # type: ignore[arg-type]  # each check returns its field's type
+
+
+def describes_a_cluster(hosts: Mapping[str, Mapping[str, object]]) -> bool:
+    """Say whether anything of ours is in this inventory: people use pyinfra for other things too."""
+    return any(name in data for data in hosts.values() for name in (*HOST_FIELDS, "network"))
+
+
+def _node(name: str, data: Mapping[str, object]) -> Node:
+    Field(name, "name", name).text(
+        HOST_NAME, "a host's name consists of letters, digits and . _ - : + @ / and begins with a letter, a digit or @"
+    )
+    for required in HOST_FIELDS[:3]:
+        if required not in data:
+            raise ClusterError(f"{name}: `{required}` is missing; give it as data of this host")
+    subnet = Field(name, "pod_subnet", data["pod_subnet"]).subnet("10.244.1.0/24")
+    return Node(
+        name=name,
+        address=_address(Field(name, "address", data["address"])),
+        uplink=_uplink(Field(name, "uplink", data["uplink"])),
+        pod_subnet=subnet,
+        pods=tuple(_pods(Field(name, "pods", data.get("pods", 0)), subnet)),
+    )
+
+
+def _address(field: Field) -> IPv4Interface:
+    needed = "it must be the host's IPv4 address on the underlay with its prefix length, like '192.168.56.11/24'"
+    try:
+        interface = IPv4Interface(field.text(rf"{DOTTED}/\d{{1,2}}", needed))
+    except ValueError as e:
+        raise field.refuse(f"{needed} ({e})") from None
+    if unusable := _unusable(interface.ip):
+        raise field.refuse(f"that is a {unusable} address, which no peer can send to; {needed}")
+    network = interface.network
+    if network.prefixlen <= LONGEST_SUBNET and interface.ip in {network.network_address, network.broadcast_address}:
+        raise field.refuse(f"that is the first or the last address of {network}, which no host can have; {needed}")
+    return interface
+
+
+def _unusable(address: IPv4Address) -> str | None:
+    """Name what makes an address unfit for a host (RFC 6890)."""
+    for kind in ("unspecified", "loopback", "multicast", "link_local", "reserved"):
+        if getattr(address, f"is_{kind}"):
+            return kind.replace("_", "-")
+    return "this-network" if address.packed[0] == 0 else None
+
+
+def _uplink(field: Field) -> str:
+    needed = (
+        f"it must be the name of the device that holds `address`, like 'eth0': 1 to {LONGEST_DEV} letters, digits "
+        "and _ . - (not first)"
+    )
+    dev = field.text(DEV_NAME, needed)
+    if len(dev) > LONGEST_DEV or dev in {".", ".."}:
+        raise field.refuse(needed)
+    if dev in {"lo", "all", "default", "cni0"} or dev.startswith("flannel."):
+        raise field.refuse("that is not a device that leads to other hosts; " + needed)
+    return dev
+
+
+def _pods(field: Field, subnet: IPv4Network) -> Iterator[Pod]:
+    """Read a count, names, or names with addresses. Without addresses they are given in order, after the gateway."""
+    names: list[object]
+    match field.value:
+        case dict():
+            for name, address in field.value.items():
+                yield Pod(_pod_name(field, name), _pod_address(Field(field.host, f"pods[{name!r}]", address)))
+            return
+        case list() | tuple():
+            names = list(field.value)
+        case bool() | str():
+            raise field.refuse("it must be a count, a list of names, or a dict of names and addresses")
+        case int():
+            count = field.number(0, subnet.num_addresses - PODS_BEGIN - 1, f"what {subnet} has room for")
+            names = [f"pod{i}" for i in range(1, count + 1)]
+        case _:
+            raise field.refuse("it must be a count, a list of names, or a dict of names and addresses")
+    if len(names) > subnet.num_addresses - PODS_BEGIN - 1:
+        raise field.refuse(f"{subnet} has room for {subnet.num_addresses - PODS_BEGIN - 1} pods, not {len(names)}")
+    for i, name in enumerate(names, PODS_BEGIN):
+        yield Pod(_pod_name(field, name), subnet[i])
+
+
+def _pod_name(field: Field, name: object) -> str:
+    needed = "a pod's name is 1 to 63 small letters, digits and - (neither first nor last)"
+    return Field(field.host, field.name, name).text(POD_NAME, needed)
+
+
+def _pod_address(field: Field) -> IPv4Address:
+    needed = "it must be an IPv4 address without prefix length, like '10.244.1.7'"
+    try:
+        return IPv4Address(field.text(DOTTED, needed))
+    except ValueError as e:
+        raise field.refuse(f"{needed} ({e})") from None
+
+
+def _common(name: str, hosts: Mapping[str, Mapping[str, object]]) -> Field | None:
+    """Find the one value that all hosts agree on."""
+    fields = [Field(host, name, data[name]) for host, data in hosts.items() if name in data]
+    if not fields:
+        return None
+    for field in fields[1:]:
+        if (type(field.value), field.value) != (type(fields[0].value), fields[0].value):
+            raise field.refuse(f"{fields[0].host} has {fields[0].value!r}; give it once, as data of the whole group")
+    if lacking := [host for host, data in hosts.items() if name not in data]:
+        raise ClusterError(f"{lacking[0]}: `{name}` is missing, but {fields[0].host} has it; give it as data of the whole group")
+    return fields[0]
+
+
+def _masquerade(field: Field) -> bool:
+    if not isinstance(field.value, bool):
+        raise field.refuse("it must be True or False: whether pods reach the outside under their node's address")
+    return field.value
+
+
+GROUP_CHECKS: Mapping[str, Callable[[Field], object]] = {
+    "network": lambda field: field.subnet("10.244.0.0/16"),
+    "underlay_mtu": lambda field: field.number(SMALLEST_MTU, LARGEST_MTU, "the MTU of the underlay in bytes"),
+    "vni": lambda field: field.number(1, LARGEST_VNI, "a VXLAN network identifier"),
+    "vxlan_port": lambda field: field.number(1, LARGEST_PORT, "a UDP port"),
+    "masquerade": _masquerade,
+}

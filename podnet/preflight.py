@@ -1,0 +1,70 @@
+"""Between pyinfra's inventory and ours: the check before any host is contacted.
+
+pyinfra reads the inventory, connects, and only then runs deploy files; it has no hook in between. A project's
+`config.py` is run before all that, and says:
+
+    from pyinfra import state
+    from podnet import preflight
+
+    preflight.before_connecting(state)
+"""
+
+import runpy
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+from pyinfra.api import Inventory, State
+from pyinfra.api.exceptions import InventoryError
+
+from podnet import inventory as ours
+from podnet.cluster import Cluster
+from podnet.errors import ClusterError
+
+
+def before_connecting(state: State) -> None:
+    """Have pyinfra refuse a bad inventory before it contacts anybody. Inventories without podnet's data pass."""
+    init = state.init
+
+    def checked(inventory: Inventory, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # pyinfra's own arguments
+        _refuse_doubles()
+        if ours.describes_a_cluster(data(inventory)):
+            cluster(inventory)
+        init(inventory, *args, **kwargs)
+
+    state.init = checked  # type: ignore[method-assign]  # on this one object; see the module's docstring
+
+
+@cache
+def cluster(inventory: Inventory) -> Cluster:
+    """Return the cluster that all hosts of the inventory make, `--limit` or not. InventoryError if it cannot work."""
+    try:
+        return ours.read(data(inventory))
+    except ClusterError as e:
+        raise InventoryError(str(e)) from e
+
+
+def data(inventory: Inventory) -> dict[str, dict[str, object]]:
+    """Collect what hosts and their groups say about our fields."""
+    fields = (*ours.HOST_FIELDS, *ours.GROUP_FIELDS)
+    missing = object()
+    read = {host.name: {field: host.data.get(field, missing) for field in fields} for host in inventory}
+    return {name: {key: value for key, value in given.items() if value is not missing} for name, given in read.items()}
+
+
+def _refuse_doubles() -> None:
+    """Refuse a host that a group lists twice: pyinfra would silently mix the two entries' data into one host."""
+    context = click.get_current_context(silent=True)
+    path = context.params.get("inventory") if context else None
+    if not path or not Path(path).is_file():
+        return
+    for group, value in runpy.run_path(path).items():
+        hosts = value[0] if isinstance(value, tuple) and value else value
+        if group.startswith("_") or not isinstance(hosts, list):
+            continue
+        names = Counter(host[0] if isinstance(host, tuple) else host for host in hosts)
+        for name, times in names.items():
+            if times > 1:
+                raise InventoryError(f"{name}: `name` is given to {times} hosts of the group {group}; name each host once")

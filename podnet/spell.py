@@ -1,0 +1,139 @@
+"""Each item in the words of ip(8), bridge(8), sysctl(8) and iptables-restore(8): text only, nothing is run.
+
+Lines go to `ip -batch` and its kin, so they lack the leading `ip`. Values are typed or checked names, hence need
+no quoting. Replacing verbs are used where the kernel has them: a run that was cut anywhere can be run again.
+"""
+
+from podnet.state import (
+    Address,
+    Bridge,
+    Chain,
+    FdbEntry,
+    Item,
+    Link,
+    Neighbour,
+    Nic,
+    Port,
+    Route,
+    Sysctl,
+    Veth,
+    Vxlan,
+)
+
+
+def add(item: Item) -> list[str]:
+    """Spell the lines that make `item` where nothing of its key is."""
+    match item:
+        case Bridge() | Vxlan() | Veth():
+            return [f"link add {item.dev} {_link(item)}", f"link set {item.dev} alias {item.alias} up"]
+        case Nic():
+            return [f"link set {item.dev} address {item.mac} mtu {item.mtu} up"]
+        case Port():
+            hairpin = "on" if item.hairpin else "off"
+            return [
+                f"link set {item.dev} master {item.bridge}",
+                f"link set {item.dev} type bridge_slave hairpin {hairpin}",
+            ]
+        case Address():
+            return [f"addr replace {item.address} dev {item.dev}"]
+        case Neighbour():
+            return [f"neigh replace {item.to} lladdr {item.mac} dev {item.dev} nud permanent"]
+        case FdbEntry():
+            return [f"fdb replace {item.mac} dev {item.dev} dst {item.to}"]
+        case Route():
+            return [f"route replace {_route(item)}"]
+        case Sysctl():
+            return [f"{item.path} = {item.value}"]
+        case Chain():
+            return _table(item.table, [*_rules(item), f"-I {item.hook} 1 -j {item.chain}"])
+
+
+def change(have: Item, want: Item) -> list[str]:
+    """Spell the lines that turn `have` into `want`, which has the same key."""
+    match have, want:
+        case (Bridge() | Vxlan() | Veth() | Nic(), Bridge() | Vxlan() | Veth() | Nic()):
+            return _change_link(have, want)
+        case Chain(), Chain():
+            old = [f"-D {have.hook} -j {have.chain}" for _ in have.jumps]
+            return _table(want.table, [*old, *_rules(want), f"-I {want.hook} 1 -j {want.chain}"])
+        case _:
+            return add(want)
+
+
+def remove(item: Item) -> list[str]:
+    """Spell the lines after which nothing is left of `item`."""
+    match item:
+        case Bridge() | Vxlan() | Veth():
+            return [f"link del {item.dev}"]
+        case Port():
+            return [f"link set {item.dev} nomaster"]
+        case Address():
+            return [f"addr del {item.address} dev {item.dev}"]
+        case Neighbour():
+            return [f"neigh del {item.to} dev {item.dev}"]
+        case FdbEntry():
+            return [f"fdb del {item.mac} dev {item.dev} dst {item.to}"]
+        case Route():
+            return [f"route del {_route(item)}"]
+        case Chain():
+            jumps = [f"-D {item.hook} -j {item.chain}" for _ in item.jumps]
+            return _table(item.table, [*jumps, f"-F {item.chain}", f"-X {item.chain}"])
+        case Nic() | Sysctl():
+            raise TypeError(f"{item} was not made by podnet, hence is not podnet's to remove")
+
+
+def _link(link: Bridge | Vxlan | Veth) -> str:
+    match link:
+        case Bridge():
+            return f"address {link.mac} mtu {link.mtu} type bridge"
+        case Vxlan():
+            # Every value is given where iproute2 and flannel differ in their defaults: iproute2 learns unless
+            # told not to, and warns unless it is told the port.
+            return (
+                f"address {link.mac} mtu {link.mtu} type vxlan id {link.vni} dev {link.lower} "
+                f"local {link.local} dstport {link.port} {_learning(link)}"
+            )
+        case Veth():
+            return f"mtu {link.mtu} type veth peer name {link.peer} mtu {link.mtu} netns {link.netns}"
+
+
+def _learning(link: Vxlan) -> str:
+    return "learning" if link.learning else "nolearning"
+
+
+def _change_link(have: Link, want: Link) -> list[str]:
+    words = []
+    if not isinstance(want, Veth) and not isinstance(have, Veth) and have.mac != want.mac:
+        words.append(f"address {want.mac}")
+    if have.mtu != want.mtu:
+        words.append(f"mtu {want.mtu}")
+    if not isinstance(want, Nic) and not isinstance(have, Nic) and have.alias != want.alias:
+        words.append(f"alias {want.alias}")
+    if have.up != want.up:
+        words.append("up")
+    lines = [f"link set {want.dev} {' '.join(words)}"] if words else []
+    if isinstance(have, Vxlan) and isinstance(want, Vxlan):
+        if have.local != want.local:
+            lines.append(f"link set {want.dev} type vxlan local {want.local}")
+        if have.learning != want.learning:
+            lines.append(f"link set {want.dev} type vxlan {_learning(want)}")
+    return lines
+
+
+def _route(route: Route) -> str:
+    kind = "" if route.kind == "unicast" else f"{route.kind} "
+    via = f" via {route.via}" if route.via else ""
+    dev = f" dev {route.dev}" if route.dev else ""
+    onlink = " onlink" if route.onlink else ""
+    metric = f" metric {route.metric}" if route.metric else ""
+    return f"{kind}{route.to}{via}{dev}{onlink}{metric} proto {route.proto}"
+
+
+def _table(table: str, lines: list[str]) -> list[str]:
+    """One table is one transaction: at no moment is a rule missing."""
+    return [f"*{table}", *lines, "COMMIT"]
+
+
+def _rules(chain: Chain) -> list[str]:
+    """`:NAME` makes the chain, or empties it, inside the transaction."""
+    return [f":{chain.chain} - [0:0]", *(f"-A {chain.chain} {rule}" for rule in chain.rules)]

@@ -1,0 +1,238 @@
+"""The kernel's tables as values: the same types for what is wanted and for what is seen.
+
+Equality is the whole comparison. `key` is what the kernel allows only one of: two items of equal key and unequal
+value are one thing that is wrong, not two things. Keys are made of numbers and text, so that they also sort.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import TypeAlias
+
+PROTO = "77"
+"""The routing protocol number that marks our routes (rtnetlink(7), rtm_protocol): no daemon of iproute2's
+/etc/iproute2/rt_protos has it, and 80 and 12 belong to Calico and BIRD."""
+
+ALIAS = "podnet"
+"""The alias (`ip link set alias`) that marks the devices that we made."""
+
+NETNS_PREFIX = "podnet-"
+"""How the names of our pods' network namespaces begin."""
+
+CHAIN_PREFIX = "PODNET-"
+"""How the names of our iptables chains begin."""
+
+Key: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A software switch."""
+
+    dev: str
+    mtu: int
+    mac: str
+    up: bool = True
+    alias: str = ALIAS
+
+    @property
+    def key(self) -> Key:
+        return (self.dev,)
+
+
+@dataclass(frozen=True, slots=True)
+class Vxlan:
+    """A tunnel endpoint (VTEP): Ethernet frames inside UDP, RFC 7348.
+
+    `lower` is the device that carries the outer packets, `group` a flood or default destination (we want none:
+    every destination stands in the FDB).
+    """
+
+    dev: str
+    mtu: int
+    mac: str
+    vni: int
+    port: int
+    local: IPv4Address | None
+    lower: str | None
+    learning: bool = False
+    group: str | None = None
+    up: bool = True
+    alias: str = ALIAS
+
+    @property
+    def key(self) -> Key:
+        return (self.dev,)
+
+
+@dataclass(frozen=True, slots=True)
+class Veth:
+    """The host's end of a virtual cable whose other end, `peer`, lies in the network namespace `netns`.
+
+    The kernel tells the host neither the other end's name nor its MAC: those are the namespace's own table.
+    """
+
+    dev: str
+    mtu: int
+    netns: str | None
+    peer: str = field(default="eth0", compare=False)
+    up: bool = True
+    alias: str = ALIAS
+
+    @property
+    def key(self) -> Key:
+        return (self.dev,)
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """A device that somebody else made: hardware, a loopback, or the end of a cable inside a namespace."""
+
+    dev: str
+    mtu: int
+    mac: str
+    up: bool = True
+
+    @property
+    def key(self) -> Key:
+        return (self.dev,)
+
+
+Link: TypeAlias = Bridge | Vxlan | Veth | Nic
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A device plugged into a bridge. `hairpin`: a frame may leave by the port that it came in by."""
+
+    dev: str
+    bridge: str
+    hairpin: bool
+
+    @property
+    def key(self) -> Key:
+        return (self.dev,)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IPv4 address of a device."""
+
+    dev: str
+    address: IPv4Interface
+
+    @property
+    def key(self) -> Key:
+        return (self.dev, int(self.address), self.address.network.prefixlen)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Which MAC has `to`: an ARP table entry. Ours are permanent: nobody is asked, nothing expires."""
+
+    dev: str
+    to: IPv4Address
+    mac: str | None
+    permanent: bool = True
+
+    @property
+    def key(self) -> Key:
+        return (self.dev, int(self.to))
+
+
+@dataclass(frozen=True, slots=True)
+class FdbEntry:
+    """Which host has `mac`: an entry of a vxlan device's forwarding database."""
+
+    dev: str
+    mac: str
+    to: str
+    permanent: bool = True
+
+    @property
+    def key(self) -> Key:
+        return (self.dev, self.mac)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of the main table. `via` is the next hop, `onlink` that it is believed to be on `dev` unasked."""
+
+    to: IPv4Network
+    dev: str | None
+    via: IPv4Address | None = None
+    onlink: bool = False
+    metric: int = 0
+    kind: str = "unicast"
+    proto: str = PROTO
+
+    @property
+    def key(self) -> Key:
+        return (int(self.to.network_address), self.to.prefixlen, self.metric)
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A kernel setting below /proc/sys, with slashes: a device's name may hold dots (`flannel.1`)."""
+
+    path: str
+    value: str
+
+    @property
+    def key(self) -> Key:
+        return (self.path,)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """An iptables chain of ours: rules in the words of iptables-save(8), and where `hook` jumps to it.
+
+    `jumps` are the positions of those jumps in the hook: ours comes first, so that neither an earlier REJECT nor
+    the policy is asked before us.
+    """
+
+    table: str
+    chain: str
+    hook: str
+    rules: tuple[str, ...]
+    jumps: tuple[int, ...] = (1,)
+
+    @property
+    def key(self) -> Key:
+        return (self.table, self.chain)
+
+
+Item: TypeAlias = Link | Port | Address | Neighbour | FdbEntry | Route | Sysctl | Chain
+
+
+@dataclass(frozen=True)
+class State:
+    """What one network namespace holds; `pods` are the namespaces inside it, by name.
+
+    `saved` is seen only: what sysctls were before we first changed them.
+    """
+
+    links: frozenset[Link] = frozenset()
+    ports: frozenset[Port] = frozenset()
+    addresses: frozenset[Address] = frozenset()
+    neighbours: frozenset[Neighbour] = frozenset()
+    fdb: frozenset[FdbEntry] = frozenset()
+    sysctls: frozenset[Sysctl] = frozenset()
+    chains: frozenset[Chain] = frozenset()
+    routes: frozenset[Route] = frozenset()
+    saved: frozenset[Sysctl] = frozenset()
+    pods: Mapping[str, "State"] = field(default_factory=dict)
+
+    def __or__(self, other: "State") -> "State":
+        """Both together: how a mode adds its tunnel to the pods."""
+        tables = {table: getattr(self, table) | getattr(other, table) for table in TABLES}
+        return State(**tables, saved=self.saved | other.saved, pods={**self.pods, **other.pods})
+
+    def only(self, keep: Callable[[Item], bool]) -> "State":
+        """The same without the items that `keep` does not want; pods are kept as they are."""
+        tables = {table: frozenset(filter(keep, getattr(self, table))) for table in TABLES}
+        return State(**tables, saved=self.saved, pods=self.pods)
+
+
+TABLES = tuple(table.name for table in fields(State) if table.name not in {"saved", "pods"})
+"""The tables by name, in the order in which their items can be added."""
