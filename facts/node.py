@@ -12,7 +12,7 @@ from podnet.state import State
 MARK = "==podnet=="
 TOOLS = {"ip": "iproute2", "bridge": "iproute2", "sysctl": "procps", "iptables-save": "iptables"}
 ALWAYS = ("net/ipv4/conf/*/forwarding", "net/ipv6/conf/all/accept_ra")
-"""Settings that `podnet.plan` needs whatever is wanted: what writing ip_forward overwrites, and whether there is IPv6."""
+"""Settings that `podnet.plan` always needs: what writing ip_forward overwrites, and whether there is IPv6."""
 
 
 class Node(FactBase[State | None]):

@@ -1,5 +1,6 @@
 """Pods: the network namespaces that are ours, and what each holds."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 from pyinfra.api import FactBase
@@ -57,7 +58,7 @@ def parse(output: list[str]) -> dict[str, State]:
     """Read what `script` printed."""
     pods: dict[str, State] = {}
     starts = [i for i, line in enumerate(output) if line.startswith(MARK)]
-    for start, end in zip(starts, starts[1:], strict=False):
+    for start, end in itertools.pairwise(starts):
         lines = [line for line in output[start + 1 : end] if line]
         pods[output[start].removeprefix(MARK).strip()] = _pod(lines)
     if not starts or output[starts[-1]] != MARK:

@@ -13,7 +13,7 @@ from podnet.cluster import Cluster
 from podnet.facts.node import Node, paths_of
 from podnet.modes import Mode
 from podnet.obstacles import obstacles
-from podnet.operations.writing import Refusal, write
+from podnet.operations.writing import Refusal, unread, write
 from podnet.plan import plan, summary
 from podnet.state import State
 
@@ -73,7 +73,7 @@ def converge(want: State, cluster: Cluster | None = None) -> Generator[PyinfraCo
     paths, pod_paths = paths_of(want)
     have = host.get_fact(Node, paths=paths, pod_paths=pod_paths)
     if have is None:
-        yield Refusal("its tables could not be read, so nothing was changed; see the message above")
+        yield unread()
         return
     if reasons := obstacles(want, have, cluster, host.name):
         yield Refusal("nothing was changed: " + "; ".join(reasons))

@@ -1,7 +1,7 @@
 """How a host is written to: one remote command, whose failure names the line and the kernel's words."""
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from typing_extensions import override
 
 import podnet
 from podnet.batch import Section
+from podnet.batch import sections as sections_of
+from podnet.plan import plan_table, summary
+from podnet.state import Item
 
 MARK = "==podnet=="
 FAILED_LINE = re.compile(r"(?:Command failed -:|line:? )(\d+)")
@@ -81,6 +84,20 @@ def write(sections: Sequence[Section], summary: str) -> Generator[PyinfraCommand
     yield Batch(sections)
 
 
+def exactly(table: str, want: Iterable[Item], have: Iterable[Item] | None) -> Generator[PyinfraCommand]:
+    """Turn the seen items of one table into the wanted ones; None, a table that could not be read, is refused."""
+    if have is None:
+        yield unread()
+        return
+    todo = plan_table(table, want, have)
+    yield from write(sections_of(todo), summary(todo))
+
+
+def unread() -> Refusal:
+    """Refuse to write where nothing could be read: everything would look missing."""
+    return Refusal("its tables could not be read, so nothing was changed; see the message above")
+
+
 def script(sections: Sequence[Section]) -> str:
     """Render the sections into the shell script that runs them."""
     return _template().render(sections=sections, mark=MARK)
@@ -90,7 +107,11 @@ def script(sections: Sequence[Section]) -> str:
 def _template() -> Template:
     folder = Path(podnet.__file__).parent / "templates"
     environment = Environment(
-        loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+        loader=FileSystemLoader(folder),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701  # shell words, not HTML
     )
     return environment.get_template("batch.sh.j2")
 

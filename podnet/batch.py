@@ -51,7 +51,8 @@ def _build(plan: Plan) -> Iterator[Section]:
     spaces = [f"netns del {netns}" for netns in plan.drop if netns in plan.make]
     spaces += [f"netns add {netns}" for netns in plan.make]
     remake = [f"link del {dev}" for dev in plan.remake]
-    yield from _batch("ip -batch -", [*remake, *spaces, *_mend(plan, "links", "ports", "addresses", "neighbours")])
+    devices = [*_mend(plan, "links", "ports", "addresses"), *_readdress(plan), *_mend(plan, "neighbours")]
+    yield from _batch("ip -batch -", [*remake, *spaces, *devices])
     for netns, pod in plan.pods.items():
         yield from _inside(netns, pod)
     yield from _batch("bridge -batch -", _mend(plan, "fdb"))
@@ -62,17 +63,17 @@ def _build(plan: Plan) -> Iterator[Section]:
 
 def _inside(netns: str, pod: Plan) -> Iterator[Section]:
     """Do the same inside a pod, where a process must enter first."""
-    tables = ("links", "addresses", "routes")
-    yield from _batch(f"ip -n {netns} -batch -", [*_mend(pod, *tables), *_prune(pod, "routes", "addresses")])
+    lines = [*_mend(pod, "links", "addresses"), *_readdress(pod), *_mend(pod, "routes"), *_withdraw(pod)]
+    yield from _batch(f"ip -n {netns} -batch -", lines)
     yield from _batch(f"ip netns exec {netns} sysctl -q -p -", _mend(pod, "sysctls"))
 
 
 def _clear(plan: Plan) -> Iterator[Section]:
     """Remove what nobody wants any more, from the route down to the device."""
-    yield from _batch("ip -batch -", _prune(plan, "routes"))
+    yield from _batch("ip -batch -", _withdraw(plan))
     yield from _batch("bridge -batch -", _prune(plan, "fdb"))
     spaces = [f"netns del {netns}" for netns in plan.drop if netns not in plan.make]
-    yield from _batch("ip -batch -", [*_prune(plan, "neighbours", "addresses", "ports", "links"), *spaces])
+    yield from _batch("ip -batch -", [*_prune(plan, "ports", "links"), *spaces])
     yield from _batch(IPTABLES, _prune(plan, "chains"))
 
 
@@ -91,7 +92,9 @@ def _give_back(plan: Plan) -> Iterator[Section]:
 def _write(values: Iterable[Sysctl]) -> Iterator[Section]:
     """Write the file beside itself and rename it: it is the old one or the new one, never half."""
     yield Section(f"mkdir -p {FOLDER}")
-    yield Section(f"cat >{SAVED}.new", tuple(f"{old.path} = {old.value}" for old in sorted(values, key=lambda s: s.key)))
+    yield Section(
+        f"cat >{SAVED}.new", tuple(f"{old.path} = {old.value}" for old in sorted(values, key=lambda s: s.key))
+    )
     yield Section(f"mv {SAVED}.new {SAVED}")
 
 
@@ -112,17 +115,24 @@ def _prune(plan: Plan, *tables: str) -> Iterator[str]:
     for table in tables:
         for item in plan.tables[table].remove:
             yield from spell.remove(item)
-        if table == "addresses":
-            yield from _reassert(plan)
 
 
-def _reassert(plan: Plan) -> Iterator[str]:
-    """Say a device's addresses again after one was removed.
+def _withdraw(plan: Plan) -> Iterator[str]:
+    """Remove extra routes and neighbours, unless `_readdress` did."""
+    if not plan.tables["addresses"].remove:
+        yield from _prune(plan, "routes", "neighbours")
 
-    We would like to remove just that one; the kernel, when it is the first of its subnet, takes the others of that
-    subnet along (unless promote_secondaries is 1); hence ours are said once more.
+
+def _readdress(plan: Plan) -> Iterator[str]:
+    """Remove extra addresses while it is still early, and say the wanted ones again.
+
+    We would like to remove just the one address; the kernel, when it is the first of its subnet, takes the others
+    of that subnet along (unless promote_secondaries is 1), and with a device's last address its routes and
+    neighbours; hence what else is extra goes before, and what is wanted is said after.
     """
     devices = {item.dev for item in plan.tables["addresses"].remove if isinstance(item, Address)}
+    if devices:
+        yield from _prune(plan, "routes", "neighbours", "addresses")
     for item in sorted(plan.want.addresses, key=lambda item: item.key):
         if item.dev in devices:
             yield from spell.add(item)

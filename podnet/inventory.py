@@ -65,9 +65,13 @@ class Field:
         if interface.ip != network.network_address:
             raise self.refuse(f"it has bits set behind its prefix length; did you mean {str(network)!r}?")
         if network.prefixlen > LONGEST_SUBNET:
-            raise self.refuse(f"it is too small for a gateway and a pod: give it a prefix of /{LONGEST_SUBNET} or shorter")
+            raise self.refuse(
+                f"it is too small for a gateway and a pod: give it a prefix of /{LONGEST_SUBNET} or shorter"
+            )
         if unusable := _unusable(network.network_address) or _unusable(network.broadcast_address):
-            raise self.refuse(f"it holds {unusable} addresses, which cannot be pods'; choose a private network (RFC 1918)")
+            raise self.refuse(
+                f"it holds {unusable} addresses, which cannot be pods'; choose a private network (RFC 1918)"
+            )
         return network
 
 
@@ -79,7 +83,9 @@ def read(hosts: Mapping[str, Mapping[str, object]]) -> Cluster:
     common = {name: _common(name, hosts) for name in GROUP_FIELDS}
     given = {name: field for name, field in common.items() if field is not None}
     if "network" not in given:
-        raise ClusterError(f"{nodes[0].name}: `network` is missing; give all pods' network as group data, like '10.244.0.0/16'")
+        raise ClusterError(
+            f"{nodes[0].name}: `network` is missing; give all pods' network as group data, like '10.244.0.0/16'"
+        )
     return Cluster(nodes=nodes, **{name: GROUP_CHECKS[name](field) for name, field in given.items()})  # type: ignore[arg-type]  # each check returns its field's type
 
 
@@ -185,7 +191,9 @@ def _common(name: str, hosts: Mapping[str, Mapping[str, object]]) -> Field | Non
         if (type(field.value), field.value) != (type(fields[0].value), fields[0].value):
             raise field.refuse(f"{fields[0].host} has {fields[0].value!r}; give it once, as data of the whole group")
     if lacking := [host for host, data in hosts.items() if name not in data]:
-        raise ClusterError(f"{lacking[0]}: `{name}` is missing, but {fields[0].host} has it; give it as data of the whole group")
+        raise ClusterError(
+            f"{lacking[0]}: `{name}` is missing, but {fields[0].host} has it; give it as data of the whole group"
+        )
     return fields[0]
 
 

@@ -5,8 +5,9 @@ drops a device's neighbours when its MAC changes, and everything on a device tha
 drops is planned as missing, although it was seen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from podnet.diff import Diff, diff
 from podnet.state import (
@@ -82,6 +83,13 @@ def plan(want: State, have: State) -> Plan:
     )
 
 
+def plan_table(table: str, want: Iterable[Item], have: Iterable[Item]) -> Plan:
+    """Plan one table alone, for deploys that decide themselves whose is what."""
+    tables = {**dict.fromkeys(TABLES, Diff()), table: diff(want, have)}
+    filled: dict[str, Any] = {table: frozenset(want)}
+    return Plan(State(**filled), tables)
+
+
 def compare(want: State, have: State) -> dict[str, Diff[Item]]:
     """Compare table by table what is ours: missing, wrong, extra. Pods are compared one by one, by the caller."""
     want = supported(want, have)
@@ -142,7 +150,7 @@ def _broken(netns: str, want: State, ours: State) -> bool:
 def _remade(want: State, ours: State, broken: set[str]) -> set[str]:
     """Name the devices that are wrong in something that the kernel does not change in place."""
     seen = {link.dev: link for link in ours.links}
-    remade = set()
+    remade = {link.dev for link in ours.links if isinstance(link, Veth) and link.netns in broken}
     for link in want.links:
         match seen.get(link.dev), link:
             case Vxlan() as old, Vxlan():
@@ -150,7 +158,7 @@ def _remade(want: State, ours: State, broken: set[str]) -> set[str]:
                     remade.add(link.dev)
             case Veth(), Veth(netns=str(netns)):
                 whole = _has(ours.pods.get(netns, State()), link.peer) and _leads_to(netns, link, ours)
-                if not whole or netns in broken:
+                if not whole:
                     remade.add(link.dev)
     return remade
 
@@ -167,15 +175,19 @@ def _after_flush(want: State, ours: State, remake: set[str]) -> State:
     """Leave out of what was seen all that the kernel will have dropped when its turn comes."""
     links = diff(want.links, ours.links)
     gone = remake | {link.dev for link in links.remove}
-    flushed = {new.dev for old, new in links.change if getattr(old, "mac", None) != getattr(new, "mac", None)}
+    remac = {new.dev for old, new in links.change if getattr(old, "mac", None) != getattr(new, "mac", None)}
+    # The kernel may take a device's last address, and with it all routes, along with one that is removed.
+    readdressed = {item.dev for item in diff(want.addresses, ours.addresses).remove}
 
     def stays(item: Item) -> bool:
         match item:
             case Bridge() | Vxlan() | Veth() | Nic():
                 return item.dev not in remake
             case Neighbour():
-                return item.dev not in gone | flushed
-            case Address() | Port() | FdbEntry() | Route():
+                return item.dev not in gone | remac and not (item.dev in readdressed and item in want.neighbours)
+            case Route():
+                return item.dev not in gone and not (item.dev in readdressed and item in want.routes)
+            case Address() | Port() | FdbEntry():
                 return item.dev not in gone
             case _:
                 return True
@@ -220,7 +232,9 @@ def _device(path: str) -> str | None:
 def summary(plan: Plan) -> str:
     """Count what a plan does, table by table: made, mended, removed."""
     counts = {table: (len(d.add), len(d.change), len(d.remove)) for table, d in plan.tables.items()}
-    mended = [netns for netns, pod in plan.pods.items() if netns not in plan.make and any(map(any, pod.tables.values()))]
+    mended = [
+        netns for netns, pod in plan.pods.items() if netns not in plan.make and any(map(any, pod.tables.values()))
+    ]
     counts["pods"] = (len(plan.make), len(mended), len(set(plan.drop) - set(plan.make)))
     counts["settings given back"] = (0, len(plan.restore), 0)
     words = (

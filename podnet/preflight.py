@@ -67,4 +67,6 @@ def _refuse_doubles() -> None:
         names = Counter(host[0] if isinstance(host, tuple) else host for host in hosts)
         for name, times in names.items():
             if times > 1:
-                raise InventoryError(f"{name}: `name` is given to {times} hosts of the group {group}; name each host once")
+                raise InventoryError(
+                    f"{name}: `name` is given to {times} hosts of the group {group}; name each host once"
+                )

@@ -1,0 +1,39 @@
+# What a user runs. Every target first makes what it needs; nothing has to be installed by hand.
+
+PYTEST = .venv/bin/pytest
+PYINFRA = .venv/bin/pyinfra
+LAB = .venv/bin/podnet lab
+HOSTS = node1,node2,node3
+
+test: setup lint  ## the whole test run: lint, types, core tests, lab tests
+	$(PYTEST) tests
+
+check: setup lint  ## lint, types and core tests: no lab, under a minute
+	$(PYTEST) tests/core
+
+demo: setup  ## three hosts on this machine, VXLAN between them, and the proof
+	$(LAB) up --hosts 3
+	$(PYINFRA) -y inventories/lab.py deploys/vxlan.py
+	$(PYTEST) --hosts=$(HOSTS) -q
+	@echo "Look at a host: $(LAB) ssh node1, then: ip route; ip neigh show dev flannel.1; bridge fdb show dev flannel.1"
+	@echo "Break something, see it found and mended: run the pytest and the pyinfra command above again. Done: $(LAB) down"
+
+lint: setup
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+golden: setup  ## write the goldens anew; read the difference before you commit it
+	.venv/bin/python -m tests.core.golden
+
+setup:
+	@./setup
+
+clean:  ## remove the lab, its image and the virtual environment
+	if [ -x .venv/bin/podnet ]; then $(LAB) down; fi
+	rm -rf .venv
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
+
+.PHONY: test check demo lint golden setup clean help

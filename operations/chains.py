@@ -1,0 +1,32 @@
+"""Our iptables chains: `iptables-restore`."""
+
+from collections.abc import Generator, Iterable
+
+from pyinfra import host
+from pyinfra.api import operation
+from pyinfra.api.command import PyinfraCommand
+
+from podnet.facts.chains import Chains
+from podnet.operations.writing import exactly
+from podnet.state import Chain
+
+
+@operation()
+def chains(want: Iterable[Chain]) -> Generator[PyinfraCommand]:
+    """
+    Make our chains, those whose names begin with PODNET-, exactly `want`, each jumped to first by its hook.
+
+    + want: the chains, with rules as iptables-save(8) prints them
+
+    **Example:**
+
+    .. code:: python
+
+        from podnet.operations.chains import chains
+        from podnet.state import Chain
+
+        accept = Chain("filter", "PODNET-FWD", "FORWARD", ("-s 10.244.0.0/16 -j ACCEPT",))
+        chains(name="Let pods' packets through", want=[accept])
+    """
+    have = host.get_fact(Chains)
+    yield from exactly("chains", want, have)

@@ -1,0 +1,58 @@
+"""What an inventory says, read by pyinfra itself, in a process of its own.
+
+pyinfra's command line patches the whole process for its greenlets as soon as it is imported, which pytest's threads
+would not survive; hence `python -m podnet.verify.inventory FILE` prints as JSON what is needed of it.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+SSH = (
+    "ssh_hostname",
+    "ssh_port",
+    "ssh_user",
+    "ssh_key",
+    "ssh_config_file",
+    "ssh_known_hosts_file",
+    "ssh_strict_host_key_checking",
+    "_sudo",
+)
+"""Data of pyinfra's SSH connector that ssh(1) must know as well."""
+
+
+def load(path: Path) -> dict[str, dict[str, Any]]:
+    """Return every host's data: podnet's and ssh's. ValueError, a sentence, if the inventory cannot be read."""
+    command = [sys.executable, "-m", "podnet.verify.inventory", str(path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        last = (run.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise ValueError(f"the inventory {path} cannot be read: {last}")
+    loaded: dict[str, dict[str, Any]] = json.loads(run.stdout)
+    return loaded
+
+
+def main(path: str) -> None:
+    """Print the data of all hosts of the inventory at `path`."""
+    from pyinfra_cli.inventory import make_inventory  # noqa: PLC0415  # importing it patches the process: only here
+
+    from pyinfra.api import State  # noqa: PLC0415  # after the patching
+    from pyinfra.context import ctx_state  # noqa: PLC0415  # after the patching
+
+    from podnet import preflight  # noqa: PLC0415  # it imports pyinfra: after the patching
+
+    ctx_state.set(State())  # the inventory's file is noted there while it is run
+    inventory = make_inventory(path, cwd=str(Path.cwd()))
+    podnet = preflight.data(inventory)
+    print(json.dumps({host.name: podnet[host.name] | _ssh(host.data) for host in inventory}))
+
+
+def _ssh(data: Any) -> dict[str, Any]:  # noqa: ANN401  # pyinfra's HostData answers to any name
+    found = {key: data.get(key) for key in SSH}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

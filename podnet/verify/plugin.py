@@ -1,0 +1,161 @@
+"""pytest's side of it: the options, the fleet, and the table at the end.
+
+    pytest --hosts=node1,node2 --inventory=inventories/mine.py --mode=vxlan
+
+`--hosts` is testinfra's option. Without it nothing is verified and pytest says so: testinfra's default, the machine
+that pytest runs on, is never touched.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podnet import inventory as ours
+from podnet.cluster import Cluster, Node
+from podnet.errors import ClusterError
+from podnet.facts import node as tables
+from podnet.modes import Mode
+from podnet.state import State
+from podnet.verify import inventory, matrix
+from podnet.verify.fleet import Fleet, SshConfig, connect
+from podnet.verify.numbers import NUMBERS, Numbers
+from podnet.verify.probe import Reply
+
+HERE = Path(__file__).parent
+NOT_ASKED = "nothing is verified without --hosts (for a lab: --hosts=node1,node2,node3); this machine is never probed"
+FLEET = pytest.StashKey[Fleet]()
+SSH_CONFIG = pytest.StashKey[SshConfig]()
+REPLIES = pytest.StashKey[list[Reply]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options beside testinfra's."""
+    group = parser.getgroup("podnet")
+    group.addoption(
+        "--inventory", metavar="FILE", help="pyinfra inventory that says what is expected (default: the lab's)"
+    )
+    group.addoption("--mode", choices=sorted(NUMBERS), default="vxlan", help="mode that the hosts should be in")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Connect `--hosts` with the inventory, and run only the verification if nothing else is named."""
+    hosts = config.getoption("hosts")
+    if not hosts or not _is_for_us(config):
+        return
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = [str(HERE)]
+    try:
+        data = inventory.load(inventory_of(config))
+        cluster = ours.read(data)
+    except (ClusterError, ValueError) as e:
+        raise pytest.UsageError(str(e)) from e
+    config.stash[SSH_CONFIG] = ssh_config = SshConfig(data, config.getoption("ssh_config"))
+    options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
+    options["connection"] = options["connection"] or "ssh"
+    options["sudo"] = options["sudo"] or any(host.get("_sudo") for host in data.values())
+    config.stash[FLEET] = Fleet(cluster, connect(hosts.split(","), options, data))
+
+
+def _is_for_us(config: pytest.Config) -> bool:
+    """Leave other people's testinfra suites alone: they have neither our tests nor our options."""
+    named = any("podnet" in str(arg) for arg in config.args)
+    return bool(config.getoption("inventory")) or named or _lab_inventory(config).is_file()
+
+
+def _lab_inventory(config: pytest.Config) -> Path:
+    return config.rootpath / "inventories" / "lab.py"
+
+
+def inventory_of(config: pytest.Config) -> Path:
+    """Find the inventory that says what is expected; UsageError if none is named and this is no clone."""
+    if given := config.getoption("inventory"):
+        return Path(config.invocation_params.dir, given)
+    if (lab := _lab_inventory(config)).is_file():
+        return lab
+    raise pytest.UsageError(
+        "--hosts needs --inventory=FILE, the pyinfra inventory that says what those hosts should hold"
+    )
+
+
+def _testinfra_options(config: pytest.Config) -> dict[str, Any]:
+    """Take the options that testinfra's own plugin hands on."""
+    names = ("connection", "ssh_config", "ssh_identity_file", "sudo", "sudo_user", "ansible_inventory", "force_ansible")
+    return {name: getattr(config.option, name) for name in names}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close what `pytest_configure` opened."""
+    if ssh_config := config.stash.get(SSH_CONFIG, None):
+        ssh_config.close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `node` once per node, under its name."""
+    if "node" in metafunc.fixturenames:
+        fleet = metafunc.config.stash.get(FLEET, None)
+        skip = pytest.param(None, marks=pytest.mark.skip(reason=NOT_ASKED), id="no-hosts")
+        params = [pytest.param(node, id=node.name) for node in fleet.nodes] if fleet else [skip]
+        metafunc.parametrize("node", params)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip, and say so, where no hosts were named."""
+    if FLEET not in config.stash:
+        for item in items:
+            if HERE in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=NOT_ASKED))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401  # private type
+    """Print every pod against every pod, or that nothing was verified."""
+    if replies := config.stash.get(REPLIES, None):
+        terminalreporter.section("every pod (down) to every pod (across): TTL and round trip in ms")
+        for line in matrix.table(replies, width=terminalreporter._tw.fullwidth):  # noqa: SLF001  # the only way to it
+            terminalreporter.write_line(line)
+    elif any(HERE in Path(report.fspath).absolute().parents for report in terminalreporter.stats.get("skipped", ())):
+        terminalreporter.write_line(f"podnet: {NOT_ASKED}", red=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def fleet(pytestconfig: pytest.Config) -> Fleet:
+    """Return the hosts that `--hosts` named."""
+    return pytestconfig.stash[FLEET]
+
+
+@pytest.fixture(scope="session")
+def cluster(fleet: Fleet) -> Cluster:
+    """Return what the inventory says."""
+    return fleet.cluster
+
+
+@pytest.fixture(scope="session")
+def mode(pytestconfig: pytest.Config) -> Mode:
+    """Return the mode that the hosts should be in."""
+    module: Any = importlib.import_module(f"podnet.modes.{pytestconfig.getoption('mode')}")
+    mode: Mode = module
+    return mode
+
+
+@pytest.fixture(scope="session")
+def numbers(pytestconfig: pytest.Config) -> Numbers:
+    """Return what the mode promises to whoever looks from outside."""
+    return NUMBERS[pytestconfig.getoption("mode")]
+
+
+@pytest.fixture(scope="session")
+def want(mode: Mode, fleet: Fleet) -> dict[str, State]:
+    """Compute what every node should hold."""
+    return {node.name: mode.state(fleet.cluster, node) for node in fleet.nodes}
+
+
+@pytest.fixture(scope="session")
+def have(want: dict[str, State], fleet: Fleet) -> dict[str, State]:
+    """Read what every node holds, by one remote command each."""
+
+    def script(node: Node) -> str:
+        return tables.script(*tables.paths_of(want[node.name]))
+
+    results = fleet.run_all(script)
+    return {name: tables.parse(result.stdout.splitlines()) for name, result in results.items()}

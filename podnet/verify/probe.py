@@ -1,0 +1,76 @@
+"""Pings from every pod of a node to every pod: one remote command a node, and what came back.
+
+ping(8) knows one destination a process, so the command starts one for each, side by side; what must not grow with
+the number of pairs is the number of commands and the time that the slowest of them takes.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from podnet import pods
+from podnet.cluster import Cluster, Node, Pod
+
+HEADERS = 20 + 8  # IPv4 and ICMP: what ping adds to its payload
+DEADLINE = 3  # seconds: ping repeats every second until the first reply or then
+ABREAST = 100  # processes at once on one host
+MARK = "==ping=="
+REPLY = re.compile(r"bytes from .* ttl=(\d+) time=([\d.]+) ms")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one pod saw of another. `ttl` and `ms` are None if nothing came back; `said` is ping's own text."""
+
+    source: str
+    target: str
+    ttl: int | None
+    ms: float | None
+    said: str
+
+    @property
+    def reached(self) -> bool:
+        """Say whether a reply came."""
+        return self.ttl is not None
+
+
+def label(node: Node, pod: Pod) -> str:
+    """Name a pod in the whole cluster."""
+    return f"{node.name}/{pod.name}"
+
+
+def script(node: Node, targets: Iterable[Node], size: int | None = None) -> str:
+    """Spell the pings from all pods of `node`; `size` in bytes on the wire, not to be fragmented."""
+    options = f"-n -c 1 -w {DEADLINE}" + (f" -M do -s {size - HEADERS}" if size else "")
+    addresses = [str(pod.address) for target in targets for pod in target.pods]
+    inner = "\n".join(_wave(options, addresses[i : i + ABREAST]) for i in range(0, len(addresses), ABREAST))
+    return "\n".join(f"ip netns exec {pods.netns(pod)} sh -c '\n{inner}\n' {pod.name}" for pod in node.pods)
+
+
+def _wave(options: str, addresses: Iterable[str]) -> str:
+    """Ping some addresses side by side. Each answer is printed at once, so that two never mix."""
+    return f"""for to in {" ".join(addresses)}; do
+  {{ said=$(ping {options} "$to" 2>&1) && rc=0 || rc=$?; printf "{MARK} %s %s %s\\n%s\\n" "$0" "$to" "$rc" "$said"; }} &
+done
+wait"""
+
+
+def parse(cluster: Cluster, node: Node, output: str) -> list[Reply]:
+    """Read what `script` printed on `node`."""
+    names = {str(pod.address): label(peer, pod) for peer in cluster.nodes for pod in peer.pods}
+    sources = {pod.name: label(node, pod) for pod in node.pods}
+    return [
+        Reply(sources[source], names[target], *_measured(said), said=said) for source, target, said in _answers(output)
+    ]
+
+
+def _answers(output: str) -> Iterator[tuple[str, str, str]]:
+    for answer in output.split(MARK)[1:]:
+        head, _, said = answer.partition("\n")
+        source, target, _ = head.split()
+        yield source, target, said.strip()
+
+
+def _measured(said: str) -> tuple[int | None, float | None]:
+    found = REPLY.search(said)
+    return (int(found[1]), float(found[2])) if found else (None, None)

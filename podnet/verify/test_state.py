@@ -1,0 +1,24 @@
+"""The kernel of every node holds what the inventory and the mode say: nothing missing, nothing wrong, nothing extra."""
+
+import pytest
+
+from podnet.cluster import Cluster, Node
+from podnet.differences import differences
+from podnet.obstacles import obstacles
+from podnet.state import State
+
+
+def test_kernel_holds_exactly_the_computed_state(node: Node, want: dict[str, State], have: dict[str, State]) -> None:
+    """Every link, port, address, neighbour, FDB entry, sysctl, chain, route and pod of ours is as computed."""
+    found = differences(want[node.name], have[node.name])
+    if found:
+        pytest.fail("\n".join(f"{node.name}: {sentence}" for sentence in found), pytrace=False)
+
+
+def test_host_is_as_the_inventory_says(
+    node: Node, cluster: Cluster, want: dict[str, State], have: dict[str, State]
+) -> None:
+    """The uplink holds the node's address and carries the underlay's MTU, and no stranger is in our place."""
+    found = obstacles(want[node.name], have[node.name], cluster, node.name)
+    if found:
+        pytest.fail("\n".join(f"{node.name}: {sentence}" for sentence in found), pytrace=False)

@@ -1,0 +1,217 @@
+"""Each item in the words that an administrator would type."""
+
+import re
+from dataclasses import fields, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import get_args
+
+import pytest
+
+from podnet import spell
+from podnet.modes import vxlan
+from podnet.state import (
+    Address,
+    Bridge,
+    Chain,
+    FdbEntry,
+    Item,
+    Neighbour,
+    Nic,
+    Port,
+    Route,
+    State,
+    Sysctl,
+    Veth,
+    Vxlan,
+)
+from tests.core.examples import cluster
+
+MAC = "66:00:00:00:00:01"
+VTEP = Vxlan("flannel.1", 1450, MAC, 1, 8472, IPv4Address("192.168.56.11"), "eth0")
+CABLE = Veth("veth0", 1450, "podnet-a")
+NIC = Nic("eth0", 1450, MAC)
+ROUTE = Route(IPv4Network("10.244.2.0/24"), "flannel.1", IPv4Address("10.244.2.0"), onlink=True)
+CHAIN = Chain("filter", "PODNET-FWD", "FORWARD", ("-s 10.244.0.0/16 -j ACCEPT",))
+
+ADD: list[tuple[Item, list[str]]] = [
+    (
+        Bridge("cni0", 1450, MAC),
+        [f"link add cni0 address {MAC} mtu 1450 type bridge", "link set cni0 alias podnet up"],
+    ),
+    (
+        VTEP,
+        [
+            f"link add flannel.1 address {MAC} mtu 1450 type vxlan id 1 dev eth0 local 192.168.56.11 dstport 8472 "
+            "nolearning",
+            "link set flannel.1 alias podnet up",
+        ],
+    ),
+    (
+        CABLE,
+        [
+            "link add veth0 mtu 1450 type veth peer name eth0 mtu 1450 netns podnet-a",
+            "link set veth0 alias podnet up",
+        ],
+    ),
+    (NIC, [f"link set eth0 address {MAC} mtu 1450 up"]),
+    (
+        Port("veth0", "cni0", hairpin=True),
+        ["link set veth0 master cni0", "link set veth0 type bridge_slave hairpin on"],
+    ),
+    (
+        Port("veth0", "cni0", hairpin=False),
+        ["link set veth0 master cni0", "link set veth0 type bridge_slave hairpin off"],
+    ),
+    (Address("cni0", IPv4Interface("10.244.1.1/24")), ["addr replace 10.244.1.1/24 dev cni0"]),
+    (Address("flannel.1", IPv4Interface("10.244.1.0")), ["addr replace 10.244.1.0/32 dev flannel.1"]),
+    (
+        Neighbour("flannel.1", IPv4Address("10.244.2.0"), MAC),
+        [f"neigh replace 10.244.2.0 lladdr {MAC} dev flannel.1 nud permanent"],
+    ),
+    (FdbEntry("flannel.1", MAC, "192.168.56.12"), [f"fdb replace {MAC} dev flannel.1 dst 192.168.56.12"]),
+    (ROUTE, ["route replace 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink proto 77"]),
+    (Route(IPv4Network("0.0.0.0/0"), "eth0"), ["route replace 0.0.0.0/0 dev eth0 proto 77"]),
+    (
+        Route(IPv4Network("10.244.0.0/16"), None, kind="blackhole", metric=9),
+        ["route replace blackhole 10.244.0.0/16 metric 9 proto 77"],
+    ),
+    (Sysctl("net/ipv4/conf/flannel.1/rp_filter", "2"), ["net/ipv4/conf/flannel.1/rp_filter = 2"]),
+    (
+        CHAIN,
+        [
+            "*filter",
+            ":PODNET-FWD - [0:0]",
+            "-A PODNET-FWD -s 10.244.0.0/16 -j ACCEPT",
+            "-I FORWARD 1 -j PODNET-FWD",
+            "COMMIT",
+        ],
+    ),
+]
+
+REMOVE: list[tuple[Item, list[str]]] = [
+    (Bridge("cni0", 1450, MAC), ["link del cni0"]),
+    (VTEP, ["link del flannel.1"]),
+    (CABLE, ["link del veth0"]),
+    (Port("veth0", "cni0", hairpin=True), ["link set veth0 nomaster"]),
+    (Address("cni0", IPv4Interface("10.244.1.1/24")), ["addr del 10.244.1.1/24 dev cni0"]),
+    (Neighbour("flannel.1", IPv4Address("10.244.2.0"), MAC), ["neigh del 10.244.2.0 dev flannel.1"]),
+    (
+        FdbEntry("flannel.1", MAC, "192.168.56.12 port 4790 vni 9 via eth0"),
+        [f"fdb del {MAC} dev flannel.1 dst 192.168.56.12 port 4790 vni 9 via eth0"],
+    ),
+    (ROUTE, ["route del 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink proto 77"]),
+    (
+        Route(IPv4Network("10.244.0.0/16"), None, kind="unreachable", metric=9),
+        ["route del unreachable 10.244.0.0/16 metric 9 proto 77"],
+    ),
+    (
+        replace(CHAIN, jumps=(1, 4)),
+        [
+            "*filter",
+            "-D FORWARD -j PODNET-FWD",
+            "-D FORWARD -j PODNET-FWD",
+            "-F PODNET-FWD",
+            "-X PODNET-FWD",
+            "COMMIT",
+        ],
+    ),
+]
+
+CHANGE: list[tuple[Item, Item, list[str]]] = [
+    (replace(VTEP, mtu=1400), VTEP, ["link set flannel.1 mtu 1450"]),
+    (replace(VTEP, up=False, alias=""), VTEP, ["link set flannel.1 alias podnet up"]),
+    (replace(VTEP, mac="66:00:00:00:00:02"), VTEP, [f"link set flannel.1 address {MAC}"]),
+    (
+        replace(VTEP, local=IPv4Address("192.168.56.99")),
+        VTEP,
+        ["link set flannel.1 type vxlan local 192.168.56.11"],
+    ),
+    (replace(VTEP, learning=True), VTEP, ["link set flannel.1 type vxlan nolearning"]),
+    (replace(CABLE, mtu=1500, up=False), CABLE, ["link set veth0 mtu 1450 up"]),
+    (replace(NIC, mtu=1500, up=False), NIC, ["link set eth0 mtu 1450 up"]),
+    (
+        Port("veth0", "br0", hairpin=True),
+        Port("veth0", "cni0", hairpin=True),
+        ["link set veth0 master cni0", "link set veth0 type bridge_slave hairpin on"],
+    ),
+    (replace(ROUTE, dev="eth0"), ROUTE, spell.add(ROUTE)),
+    (
+        replace(CHAIN, rules=(), jumps=(3, 5)),
+        CHAIN,
+        [
+            "*filter",
+            "-D FORWARD -j PODNET-FWD",
+            "-D FORWARD -j PODNET-FWD",
+            ":PODNET-FWD - [0:0]",
+            "-A PODNET-FWD -s 10.244.0.0/16 -j ACCEPT",
+            "-I FORWARD 1 -j PODNET-FWD",
+            "COMMIT",
+        ],
+    ),
+    (
+        replace(CHAIN, hook="", jumps=()),
+        CHAIN,
+        [
+            "*filter",
+            ":PODNET-FWD - [0:0]",
+            "-A PODNET-FWD -s 10.244.0.0/16 -j ACCEPT",
+            "-I FORWARD 1 -j PODNET-FWD",
+            "COMMIT",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("item", "lines"), ADD, ids=lambda value: type(value).__name__)
+def test_an_item_is_made_in_these_words(item: Item, lines: list[str]) -> None:
+    """ip(8), bridge(8), sysctl(8) and iptables-restore(8) read exactly this."""
+    assert spell.add(item) == lines
+
+
+@pytest.mark.parametrize(("item", "lines"), REMOVE, ids=lambda value: type(value).__name__)
+def test_an_item_is_removed_in_these_words(item: Item, lines: list[str]) -> None:
+    """Only that item, named by all that tells it from others."""
+    assert spell.remove(item) == lines
+
+
+@pytest.mark.parametrize(("have", "want", "lines"), CHANGE, ids=lambda value: type(value).__name__)
+def test_an_item_is_changed_in_these_words(have: Item, want: Item, lines: list[str]) -> None:
+    """Only what differs is said, in place: nothing is taken away in between."""
+    assert spell.change(have, want) == lines
+
+
+@pytest.mark.parametrize("item", [NIC, Sysctl("net/ipv4/ip_forward", "1")], ids=lambda item: type(item).__name__)
+def test_what_podnet_did_not_make_it_does_not_remove(item: Item) -> None:
+    """A device of somebody else's, or a setting, has no word for being removed."""
+    with pytest.raises(TypeError, match="was not made by podnet"):
+        spell.remove(item)
+
+
+def test_every_kind_of_item_is_spelled_here() -> None:
+    """A new kind of item without a line in these tables would go untested."""
+    assert {type(item) for item, _ in ADD} == set(get_args(Item))
+    assert {type(item) for item, _ in REMOVE} == set(get_args(Item)) - {Nic, Sysctl}
+
+
+@pytest.mark.parametrize("item", [VTEP, CABLE, NIC, Bridge("cni0", 1450, MAC)], ids=lambda item: type(item).__name__)
+def test_every_attribute_of_a_device_can_be_mended(item: Item) -> None:
+    """A value that can be wrong, and for which no line is said, would be wrong forever; remade ones apart."""
+    remade = {"dev", "peer", "netns", "vni", "port", "lower", "group"}
+    other = {"mtu": 1, "mac": "02:00:00:00:00:99", "up": False, "alias": "", "local": None, "learning": True}
+    for name in {field.name for field in fields(item)} - remade:
+        assert spell.change(replace(item, **{name: other[name]}), item), name  # type: ignore[arg-type]  # by name
+
+
+def test_no_line_needs_a_shell() -> None:
+    """Lines are standard input of their commands: no quoting, no pipes, no conditions."""
+    of = cluster()
+    want = vxlan.state(of, of.node("node1"))
+    for state in (want, *want.pods.values()):
+        for line in lines(state):
+            assert re.fullmatch(r"[A-Za-z0-9 .:/_*=!\[\]-]+", line)
+
+
+def lines(state: State) -> list[str]:
+    """Spell every item of a state."""
+    tables = (getattr(state, field.name) for field in fields(state) if field.name != "pods")
+    return [line for table in tables for item in table for line in spell.add(item)]

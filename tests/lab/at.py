@@ -1,0 +1,116 @@
+"""A running lab as the tests use it: by podnet's, pyinfra's and pytest's own command lines."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podnet.differences import differences
+from podnet.facts import node
+from podnet.inventory import read
+from podnet.modes import vxlan
+from podnet.verify.inventory import load
+
+CLONE = Path(__file__).parent.parent.parent
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+
+def run(*words: str | Path, cwd: Path = CLONE, given: str = "") -> Done:
+    """Run a command of the virtual environment to its end, whatever that is."""
+    command = [str(BIN / words[0]), *map(str, words[1:])]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, input=given, check=False)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What pyinfra reports of a run: who was changed, who was not, who failed."""
+
+    code: int
+    changed: frozenset[str]
+    unchanged: frozenset[str]
+    failed: frozenset[str]
+    log: str
+
+
+@dataclass(frozen=True)
+class At:
+    """One lab, by its name."""
+
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return CLONE / ".lab" / self.name
+
+    @property
+    def inventory(self) -> Path:
+        return self.path / "inventory.py"
+
+    def up(self, *options: str) -> None:
+        """Make the lab, or change it; fail if that fails."""
+        done = run("podnet", "lab", "up", "--name", self.name, *options)
+        assert done.code == 0, done.said
+
+    def down(self) -> None:
+        done = run("podnet", "lab", "down", "--name", self.name)
+        assert done.code == 0, done.said
+
+    def sh(self, host: str, script: str) -> str:
+        """Run a shell script on a host, without its sshd, and return what it printed; fail if it fails."""
+        done = self.try_sh(host, script)
+        assert done.code == 0, f"{host}: {script}: {done.said}"
+        return done.out
+
+    def try_sh(self, host: str, script: str) -> Done:
+        return run("podnet", "lab", "exec", "--name", self.name, host, "--", "sh", "-euc", script)
+
+    def apply(self, deploy: str = "deploys/vxlan.py", *options: str, inventory: Path | None = None) -> Applied:
+        """Run a deploy unattended."""
+        done = run("pyinfra", "-y", "--json", *options, inventory or self.inventory, deploy)
+        if not done.out:  # pyinfra gives up without a report if it has no host left
+            return Applied(done.code, frozenset(), frozenset(), frozenset(), done.err)
+        report: dict[str, Any] = json.loads(done.out)["results"]
+        (operation,) = report["operations"]
+        return Applied(
+            done.code,
+            changed=frozenset(operation["success"]),
+            unchanged=frozenset(operation["no_change"]),
+            failed=frozenset(report["failed_hosts"]),
+            log=done.err,
+        )
+
+    def verify(self, *options: str | Path, hosts: str = "node1,node2,node3", inventory: Path | None = None) -> Done:
+        """Run the verification as a user does."""
+        return run("pytest", f"--hosts={hosts}", f"--inventory={inventory or self.inventory}", *options)
+
+    def verify_state(self) -> Done:
+        """Run the part of it that compares kernel tables."""
+        return self.verify("podnet/verify/test_state.py")
+
+    def commands(self, host: str) -> int:
+        """Count the commands that the host's sshd has run."""
+        return int(
+            self.sh(host, "journalctl --unit ssh --output cat | grep -c 'Starting session: command' || test $? = 1")
+        )
+
+    def differences(self, host: str) -> list[str]:
+        """Compare a host's tables with the computed ones, as the verification does, but in this process."""
+        cluster = read(load(self.inventory))
+        want = vxlan.state(cluster, cluster.node(host))
+        return differences(want, node.parse(self.sh(host, node.script(*node.paths_of(want))).splitlines()))
