@@ -68,7 +68,6 @@ def plan(want: State, have: State) -> Plan:
     tables = _diffs(want, owned(want, _after_flush(want, ours, remake)))
     saved = have.saved | _first_touched(want, have, tables)
     keep = frozenset(old for old in saved if _governed(old, want))
-    present = {now.path: now for now in have.sysctls}
     return Plan(
         want=want,
         tables=tables,
@@ -78,7 +77,7 @@ def plan(want: State, have: State) -> Plan:
         pods={netns: _pod(netns, want, have, remake, broken) for netns in sorted(want.pods)},
         noted=have.saved,
         saved=saved,
-        restore=frozenset(old for old in saved - keep if old.path in present and present[old.path] != old),
+        restore=_given_back(saved - keep, have),
         keep=keep,
     )
 
@@ -211,6 +210,15 @@ def _first_touched(want: State, have: State, tables: Mapping[str, Diff[Item]]) -
     if FORWARD_ALL in touched - noted:
         touched |= {path for path in now if _is_forwarding(path)}
     return frozenset(now[path] for path in touched - noted if _device(path) not in own)
+
+
+def _given_back(old: frozenset[Sysctl], have: State) -> frozenset[Sysctl]:
+    """Choose the values to write back: those that differ now, and those that writing ip_forward is about to overwrite."""
+    now = {seen.path: seen for seen in have.sysctls}
+    differ = {value for value in old if value.path in now and now[value.path] != value}
+    if any(value.path == FORWARD_ALL for value in differ):
+        differ |= {value for value in old if value.path in now and _is_forwarding(value.path)}
+    return frozenset(differ)
 
 
 def _governed(old: Sysctl, want: State) -> bool:

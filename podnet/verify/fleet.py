@@ -10,13 +10,26 @@ from typing import Any
 
 import pytest
 import testinfra
-from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from podnet.cluster import Cluster, Node
 
 PARALLEL = 32
-UNREACHABLE = 255  # ssh(1), exit status: an error of ssh's own, not of the command
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a node printed, or why it did not: a node that is down fails its own tests and nobody else's."""
+
+    printed: str
+    said: str = ""
+    problem: str = ""
+
+    def read(self) -> str:
+        """Return what was printed; fail the test that asks if there was a problem."""
+        if self.problem:
+            pytest.fail(self.problem, pytrace=False)
+        return self.printed
 
 
 @dataclass
@@ -31,19 +44,21 @@ class Fleet:
         """Keep the inventory's order."""
         self.nodes = tuple(node for node in self.cluster.nodes if node.name in self.hosts)
 
-    def run(self, node: Node, script: str) -> CommandResult:
-        """Run a shell script on one node and fail the test, in a sentence, unless it succeeds."""
-        result = self.hosts[node.name].run(script)
-        if result.rc:
-            what = "cannot be reached" if result.rc == UNREACHABLE else f"failed with exit status {result.rc}"
-            pytest.fail(f"{node.name} {what}: {result.stderr.strip() or 'it said nothing'}", pytrace=False)
-        return result
+    def run(self, node: Node, script: str) -> Answer:
+        """Run a shell script on one node."""
+        try:
+            result = self.hosts[node.name].run(script)
+        except (RuntimeError, OSError) as e:  # testinfra's ways to say that it got no connection
+            said = getattr(e.args[0], "stderr", "") if e.args else ""
+            return Answer("", problem=f"{node.name} cannot be reached: {said.strip() or e}")
+        failed = f"{node.name}: a command failed with exit status {result.rc}: {result.stderr.strip()}"
+        return Answer(result.stdout, result.stderr, problem=failed if result.rc else "")
 
-    def run_all(self, script: Callable[[Node], str]) -> dict[str, CommandResult]:
+    def run_all(self, script: Callable[[Node], str]) -> dict[str, Answer]:
         """Run one script on every node, all at the same time."""
         with ThreadPoolExecutor(min(PARALLEL, len(self.nodes))) as pool:
-            results = pool.map(lambda node: self.run(node, script(node)), self.nodes)
-            return {node.name: result for node, result in zip(self.nodes, results, strict=True)}
+            answers = pool.map(lambda node: self.run(node, script(node)), self.nodes)
+            return {node.name: answer for node, answer in zip(self.nodes, answers, strict=True)}
 
 
 def connect(specs: Sequence[str], options: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]]) -> dict[str, Host]:

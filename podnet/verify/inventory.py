@@ -36,12 +36,12 @@ def load(path: Path) -> dict[str, dict[str, Any]]:
 
 def main(path: str) -> None:
     """Print the data of all hosts of the inventory at `path`."""
-    from pyinfra_cli.inventory import make_inventory  # noqa: PLC0415  # importing it patches the process: only here
+    # Importing the command line patches the whole process: only here, where nothing else runs.
+    from pyinfra.api import State  # noqa: PLC0415  # see above
+    from pyinfra.context import ctx_state  # noqa: PLC0415  # see above
+    from pyinfra_cli.inventory import make_inventory  # noqa: PLC0415  # see above
 
-    from pyinfra.api import State  # noqa: PLC0415  # after the patching
-    from pyinfra.context import ctx_state  # noqa: PLC0415  # after the patching
-
-    from podnet import preflight  # noqa: PLC0415  # it imports pyinfra: after the patching
+    from podnet import preflight  # noqa: PLC0415  # see above
 
     ctx_state.set(State())  # the inventory's file is noted there while it is run
     inventory = make_inventory(path, cwd=str(Path.cwd()))

@@ -19,7 +19,7 @@ from podnet.facts import node as tables
 from podnet.modes import Mode
 from podnet.state import State
 from podnet.verify import inventory, matrix
-from podnet.verify.fleet import Fleet, SshConfig, connect
+from podnet.verify.fleet import Answer, Fleet, SshConfig, connect
 from podnet.verify.numbers import NUMBERS, Numbers
 from podnet.verify.probe import Reply
 
@@ -151,11 +151,12 @@ def want(mode: Mode, fleet: Fleet) -> dict[str, State]:
 
 
 @pytest.fixture(scope="session")
-def have(want: dict[str, State], fleet: Fleet) -> dict[str, State]:
-    """Read what every node holds, by one remote command each."""
+def answers(want: dict[str, State], fleet: Fleet) -> dict[str, Answer]:
+    """Have every node print its tables, by one remote command each."""
+    return fleet.run_all(lambda node: tables.script(*tables.paths_of(want[node.name])))
 
-    def script(node: Node) -> str:
-        return tables.script(*tables.paths_of(want[node.name]))
 
-    results = fleet.run_all(script)
-    return {name: tables.parse(result.stdout.splitlines()) for name, result in results.items()}
+@pytest.fixture
+def have(node: Node, answers: dict[str, Answer]) -> State:
+    """Return what the node holds."""
+    return tables.parse(answers[node.name].read().splitlines())

@@ -33,6 +33,14 @@ class Reply:
         """Say whether a reply came."""
         return self.ttl is not None
 
+    @property
+    def why(self) -> str:
+        """Say in a few words why no reply came: an error that ping was told of, or how many packets it lost."""
+        lines = [line for line in self.said.splitlines() if line]
+        told = [line for line in lines if "error" in line or "From " in line or "unreachable" in line]
+        counted = [line for line in lines if "packets transmitted" in line]
+        return (told or counted or lines or ["ping said nothing"])[0]
+
 
 def label(node: Node, pod: Pod) -> str:
     """Name a pod in the whole cluster."""

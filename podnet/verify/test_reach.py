@@ -4,25 +4,41 @@ import pytest
 
 from podnet.cluster import Node
 from podnet.verify import probe
-from podnet.verify.fleet import Fleet
+from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import Numbers
 from podnet.verify.plugin import REPLIES
 from podnet.verify.probe import Reply
 
-Replies = dict[str, list[Reply]]
+Answers = dict[str, Answer]
+
+
+def _ping(fleet: Fleet, size: int | None = None) -> Answers:
+    return fleet.run_all(lambda node: probe.script(node, fleet.nodes, size))
+
+
+def _replies(fleet: Fleet, node: Node, answers: Answers) -> list[Reply]:
+    replies = probe.parse(fleet.cluster, node, answers[node.name].read())
+    pairs = len(node.pods) * sum(len(peer.pods) for peer in fleet.nodes)
+    assert len(replies) == pairs, f"{node.name}: {len(replies)} pairs were tried, of {pairs}"
+    return replies
 
 
 @pytest.fixture(scope="session")
-def replies(fleet: Fleet, pytestconfig: pytest.Config) -> Replies:
+def small(fleet: Fleet) -> Answers:
     """Ping from every pod to every pod, each node all its own at once."""
-    found = _ping(fleet)
-    pytestconfig.stash[REPLIES] = [reply for node in fleet.nodes for reply in found[node.name]]
-    return found
+    return _ping(fleet)
 
 
-def _ping(fleet: Fleet, size: int | None = None) -> Replies:
-    results = fleet.run_all(lambda node: probe.script(node, fleet.nodes, size))
-    return {node.name: probe.parse(fleet.cluster, node, results[node.name].stdout) for node in fleet.nodes}
+@pytest.fixture(scope="session")
+def largest(fleet: Fleet, numbers: Numbers) -> Answers:
+    """Ping with packets as large as a pod may send, not to be fragmented."""
+    return _ping(fleet, fleet.cluster.underlay_mtu - numbers.overhead)
+
+
+@pytest.fixture(scope="session")
+def too_large(fleet: Fleet, numbers: Numbers) -> Answers:
+    """Ping with packets of one byte more."""
+    return _ping(fleet, fleet.cluster.underlay_mtu - numbers.overhead + 1)
 
 
 def _fail_if(problems: list[str]) -> None:
@@ -30,54 +46,44 @@ def _fail_if(problems: list[str]) -> None:
         pytest.fail("\n".join(problems), pytrace=False)
 
 
-def test_every_pod_reaches_every_pod(node: Node, fleet: Fleet, replies: Replies, numbers: Numbers) -> None:
+def test_every_pod_reaches_every_pod(
+    node: Node, fleet: Fleet, small: Answers, numbers: Numbers, pytestconfig: pytest.Config
+) -> None:
     """A reply comes from each pod, and its TTL tells that it was routed as often as the mode says."""
     here = {probe.label(node, pod) for pod in node.pods}
     problems = []
-    for reply in replies[node.name]:
+    replies = _replies(fleet, node, small)
+    pytestconfig.stash.setdefault(REPLIES, []).extend(replies)
+    for reply in replies:
         expected = numbers.ttl_same_node if reply.target in here else numbers.ttl_across
         if reply.ttl != expected:
-            seen = f"TTL {reply.ttl}" if reply.reached else f"no reply: {reply.said.splitlines()[-1]}"
+            seen = f"TTL {reply.ttl}" if reply.reached else f"no reply: {reply.why}"
             problems.append(f"{reply.source} -> {reply.target}: expected a reply with TTL {expected}, saw {seen}")
-    expected_pairs = len(node.pods) * sum(len(peer.pods) for peer in fleet.nodes)
-    assert len(replies[node.name]) == expected_pairs, "the probe did not try every pair"
     _fail_if(problems)
 
 
-@pytest.fixture(scope="session")
-def largest(fleet: Fleet, numbers: Numbers) -> Replies:
-    """Ping with packets as large as a pod may send, not to be fragmented."""
-    return _ping(fleet, fleet.cluster.underlay_mtu - numbers.overhead)
-
-
-@pytest.fixture(scope="session")
-def too_large(fleet: Fleet, numbers: Numbers) -> Replies:
-    """Ping with packets of one byte more."""
-    return _ping(fleet, fleet.cluster.underlay_mtu - numbers.overhead + 1)
-
-
-def test_largest_packet_passes_unfragmented(node: Node, largest: Replies, fleet: Fleet, numbers: Numbers) -> None:
+def test_largest_packet_passes_unfragmented(node: Node, largest: Answers, fleet: Fleet, numbers: Numbers) -> None:
     """The underlay's MTU less the encapsulation is what a pod can send in one piece."""
     size = fleet.cluster.underlay_mtu - numbers.overhead
     _fail_if(
         [
             f"{reply.source} -> {reply.target}: expected a packet of {size} bytes to pass unfragmented, saw no reply: "
-            f"{reply.said.splitlines()[-1]}"
-            for reply in largest[node.name]
+            f"{reply.why}"
+            for reply in _replies(fleet, node, largest)
             if not reply.reached
         ]
     )
 
 
-def test_one_byte_more_does_not_pass(node: Node, too_large: Replies, fleet: Fleet, numbers: Numbers) -> None:
+def test_one_byte_more_does_not_pass(node: Node, too_large: Answers, fleet: Fleet, numbers: Numbers) -> None:
     """A larger packet that must not be fragmented is refused, by name: ping says who refuses it and at which MTU."""
     size = fleet.cluster.underlay_mtu - numbers.overhead + 1
     problems = []
-    for reply in too_large[node.name]:
+    for reply in _replies(fleet, node, too_large):
         refused = "message too long, mtu=" in reply.said or "Frag needed" in reply.said
         if reply.source != reply.target and (reply.reached or not refused):
             problems.append(
                 f"{reply.source} -> {reply.target}: expected a packet of {size} bytes to be refused as too long, saw "
-                f"{'a reply' if reply.reached else reply.said.splitlines()[-1]}"
+                f"{'a reply' if reply.reached else reply.why}"
             )
     _fail_if(problems)

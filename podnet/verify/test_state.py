@@ -8,17 +8,15 @@ from podnet.obstacles import obstacles
 from podnet.state import State
 
 
-def test_kernel_holds_exactly_the_computed_state(node: Node, want: dict[str, State], have: dict[str, State]) -> None:
+def test_kernel_holds_exactly_the_computed_state(node: Node, want: dict[str, State], have: State) -> None:
     """Every link, port, address, neighbour, FDB entry, sysctl, chain, route and pod of ours is as computed."""
-    found = differences(want[node.name], have[node.name])
+    found = differences(want[node.name], have)
     if found:
         pytest.fail("\n".join(f"{node.name}: {sentence}" for sentence in found), pytrace=False)
 
 
-def test_host_is_as_the_inventory_says(
-    node: Node, cluster: Cluster, want: dict[str, State], have: dict[str, State]
-) -> None:
+def test_host_is_as_the_inventory_says(node: Node, cluster: Cluster, want: dict[str, State], have: State) -> None:
     """The uplink holds the node's address and carries the underlay's MTU, and no stranger is in our place."""
-    found = obstacles(want[node.name], have[node.name], cluster, node.name)
+    found = obstacles(want[node.name], have, cluster, node.name)
     if found:
         pytest.fail("\n".join(f"{node.name}: {sentence}" for sentence in found), pytrace=False)

@@ -10,11 +10,11 @@ from podnet.verify.numbers import Numbers
 
 
 def _captured(node: Node, peer: Node, fleet: Fleet, size: int) -> list[Packet]:
-    result = fleet.run(node, capture.script(fleet.cluster, node, peer, size))
+    answer = fleet.run(node, capture.script(fleet.cluster, node, peer, size))
     try:
-        return capture.parse(result.stdout)
+        return capture.parse(answer.read())
     except NotCapturedError as e:
-        pytest.fail(f"{node.name}: {e}; tcpdump and ping said: {result.stderr.strip()}", pytrace=False)
+        pytest.fail(f"{node.name}: {e}; tcpdump and ping said: {answer.said.strip()}", pytrace=False)
 
 
 def test_pods_packets_are_in_vxlan_on_the_wire(node: Node, fleet: Fleet, numbers: Numbers) -> None:

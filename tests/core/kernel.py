@@ -116,9 +116,7 @@ class Kernel:
                 self.link(lower)
                 where = IPv4Address(local)
                 learns = learning == "learning"
-                self.add_link(
-                    Vxlan(dev, int(mtu), mac, int(vni), int(port), where, lower, learns, up=False, alias="")
-                )
+                self.add_link(Vxlan(dev, int(mtu), mac, int(vni), int(port), where, lower, learns, up=False, alias=""))
             case ["link", "add", dev, "mtu", mtu, "type", "veth", "peer", "name", peer, "mtu", _, "netns", netns]:
                 self.pods[netns].add_link(Nic(peer, int(mtu), "ee:00:00:00:00:01", up=False))
                 self.add_link(Cable(dev, int(mtu), netns, peer, up=False, alias=""))
@@ -177,7 +175,9 @@ class Kernel:
             raise Refused(line)
         paths = {path}
         if path in FORWARD_ALL and self.sysctls[path] != value:
-            paths = {p for p in self.sysctls if p in FORWARD_ALL or fnmatch.fnmatchcase(p, "net/ipv4/conf/*/forwarding")}
+            paths = {
+                p for p in self.sysctls if p in FORWARD_ALL or fnmatch.fnmatchcase(p, "net/ipv4/conf/*/forwarding")
+            }
         self.sysctls.update(dict.fromkeys(paths, value))
 
     def iptables_restore(self, lines: Sequence[str]) -> None:
@@ -197,7 +197,9 @@ class Kernel:
                     held[chain].remove(rule)
                 case ["-F", chain]:
                     held[chain].clear()
-                case ["-X", chain] if not held[chain] and not any(f"-j {chain}" in r for rs in held.values() for r in rs):
+                case ["-X", chain] if not held[chain] and not any(
+                    f"-j {chain}" in r for rs in held.values() for r in rs
+                ):
                     del held[chain]
                 case ["COMMIT"]:
                     self.rules[table] = held

@@ -35,7 +35,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_inventory_is_refused_before_any_host_is_contacted(what: str, tmp_path: Path, door: socket.socket) -> None:
+def test_a_bad_inventory_is_refused_before_any_host_is_contacted(
+    what: str, tmp_path: Path, door: socket.socket
+) -> None:
     """The sentence is on standard error, the exit code says no, and nobody has knocked."""
     of_hosts, of_group, sentence = BAD[what]
     assert_refused(write(tmp_path, door, of_hosts, of_group), DEPLOY, door, sentence)
@@ -54,7 +56,9 @@ def test_a_host_listed_twice_is_refused(tmp_path: Path, door: socket.socket) -> 
     """Pyinfra would mix both entries' data into one host, and say nothing."""
     inventory = write(tmp_path, door)
     inventory.write_text(inventory.read_text().replace("'node2'", "'node1'"))
-    assert_refused(inventory, DEPLOY, door, "node1: `name` is given to 2 hosts of the group cluster; name each host once")
+    assert_refused(
+        inventory, DEPLOY, door, "node1: `name` is given to 2 hosts of the group cluster; name each host once"
+    )
 
 
 def test_hosts_outside_the_limit_are_checked(tmp_path: Path, door: socket.socket) -> None:
@@ -64,8 +68,12 @@ def test_hosts_outside_the_limit_are_checked(tmp_path: Path, door: socket.socket
     assert_refused(inventory, command, door, "node3: `address` is '192.168.56.13'; it must be the host's IPv4 address")
 
 
-@pytest.mark.parametrize("command", [("-y", "INVENTORY", "deploys/teardown.py"), ("-y", "INVENTORY", "exec", "--", "id")])
-def test_whatever_is_run_the_inventory_is_checked(command: tuple[str, ...], tmp_path: Path, door: socket.socket) -> None:
+@pytest.mark.parametrize(
+    "command", [("-y", "INVENTORY", "deploys/teardown.py"), ("-y", "INVENTORY", "exec", "--", "id")]
+)
+def test_whatever_is_run_the_inventory_is_checked(
+    command: tuple[str, ...], tmp_path: Path, door: socket.socket
+) -> None:
     """The check is the project's, not one deploy's."""
     assert_refused(write(tmp_path, door, group={"vni": 0}), command, door, "node1: `vni` is 0; it must be")
 

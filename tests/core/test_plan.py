@@ -190,28 +190,32 @@ DAMAGES = [
         ip("link set flannel.1 type vxlan local 192.168.56.99"),
         "link set flannel.1 type vxlan local 192.168.56.11",
     ),
-    Damage(
-        "a tunnel learns", ip("link set flannel.1 type vxlan learning"), "link set flannel.1 type vxlan nolearning"
-    ),
+    Damage("a tunnel learns", ip("link set flannel.1 type vxlan learning"), "link set flannel.1 type vxlan nolearning"),
     Damage("a tunnel has another VNI", put("links", replace(TUNNEL, vni=7)), "link del flannel.1", *TUNNEL_ANEW),
     Damage("a tunnel has another port", put("links", replace(TUNNEL, port=1)), "link del flannel.1", *TUNNEL_ANEW),
     Damage("a tunnel floods", put("links", replace(TUNNEL, group="239.0.0.1")), "link del flannel.1", *TUNNEL_ANEW),
-    Damage("a tunnel goes by another device", put("links", replace(TUNNEL, lower="lo")), "link del flannel.1", *TUNNEL_ANEW),
+    Damage(
+        "a tunnel goes by another device", put("links", replace(TUNNEL, lower="lo")), "link del flannel.1", *TUNNEL_ANEW
+    ),
     Damage("a bridge's MTU is other", ip("link set cni0 mtu 1500"), "link set cni0 mtu 1450"),
     Damage(
         "a bridge is deleted",
         ip("link del cni0"),
         "link add cni0 address 0a:58:0a:f4:01:01 mtu 1450 type bridge",
         "link set cni0 alias podnet up",
-        *(line for dev in sorted([CABLE.dev, CABLE2.dev]) for line in (
-            f"link set {dev} master cni0", f"link set {dev} type bridge_slave hairpin on"
-        )),
+        *(
+            line
+            for dev in sorted([CABLE.dev, CABLE2.dev])
+            for line in (f"link set {dev} master cni0", f"link set {dev} type bridge_slave hairpin on")
+        ),
         "addr replace 10.244.1.1/24 dev cni0",
         "net/ipv4/conf/cni0/forwarding = 1",
         "net/ipv4/conf/cni0/rp_filter = 2",
         "net/ipv6/conf/cni0/accept_ra = 0",
     ),
-    Damage("a stale tunnel is there", lambda k: k.add_link(replace(TUNNEL, dev="flannel.9", vni=9)), "link del flannel.9"),
+    Damage(
+        "a stale tunnel is there", lambda k: k.add_link(replace(TUNNEL, dev="flannel.9", vni=9)), "link del flannel.9"
+    ),
     # ports
     Damage(
         "a port is unplugged",
@@ -255,7 +259,11 @@ DAMAGES = [
     ),
     Damage(
         "an address too many, that takes ours along",
-        ip("addr del 10.244.1.1/24 dev cni0", "addr replace 10.244.1.99/24 dev cni0", "addr replace 10.244.1.1/24 dev cni0"),
+        ip(
+            "addr del 10.244.1.1/24 dev cni0",
+            "addr replace 10.244.1.99/24 dev cni0",
+            "addr replace 10.244.1.1/24 dev cni0",
+        ),
         "addr del 10.244.1.99/24 dev cni0",
         "addr replace 10.244.1.1/24 dev cni0",
     ),
@@ -322,13 +330,34 @@ DAMAGES = [
         "route del 10.99.0.0/24 dev flannel.1 proto static",
     ),
     # settings
-    Damage("a device's setting is other", write("net/ipv4/conf/flannel.1/rp_filter", "1"), "net/ipv4/conf/flannel.1/rp_filter = 2"),
-    Damage("the bridge's packets go unseen", write("net/bridge/bridge-nf-call-iptables", "0"),
-        *("mkdir -p /etc/podnet", "net/bridge/bridge-nf-call-iptables = 0", *(f"{path} = 0" for path in (
-            "net/ipv4/conf/all/forwarding", "net/ipv4/conf/default/forwarding", "net/ipv4/conf/eth0/forwarding",
-            "net/ipv4/conf/lo/forwarding", "net/ipv4/ip_forward")),
-            "mv /etc/podnet/sysctls.new /etc/podnet/sysctls", "net/bridge/bridge-nf-call-iptables = 1")),
-    Damage("a device forwards no more", write("net/ipv4/conf/eth0/forwarding", "0"), "net/ipv4/conf/eth0/forwarding = 1"),
+    Damage(
+        "a device's setting is other",
+        write("net/ipv4/conf/flannel.1/rp_filter", "1"),
+        "net/ipv4/conf/flannel.1/rp_filter = 2",
+    ),
+    Damage(
+        "the bridge's packets go unseen",
+        write("net/bridge/bridge-nf-call-iptables", "0"),
+        *(
+            "mkdir -p /etc/podnet",
+            "net/bridge/bridge-nf-call-iptables = 0",
+            *(
+                f"{path} = 0"
+                for path in (
+                    "net/ipv4/conf/all/forwarding",
+                    "net/ipv4/conf/default/forwarding",
+                    "net/ipv4/conf/eth0/forwarding",
+                    "net/ipv4/conf/lo/forwarding",
+                    "net/ipv4/ip_forward",
+                )
+            ),
+            "mv /etc/podnet/sysctls.new /etc/podnet/sysctls",
+            "net/bridge/bridge-nf-call-iptables = 1",
+        ),
+    ),
+    Damage(
+        "a device forwards no more", write("net/ipv4/conf/eth0/forwarding", "0"), "net/ipv4/conf/eth0/forwarding = 1"
+    ),
     Damage(
         "nobody forwards any more",
         write("net/ipv4/ip_forward", "0"),
@@ -390,9 +419,7 @@ DAMAGES = [
         pod("route replace 0.0.0.0/0 via 10.244.1.9 dev eth0 proto 77"),
         "route replace 0.0.0.0/0 via 10.244.1.1 dev eth0 proto 77",
     ),
-    Damage(
-        "a pod forwards", lambda k: k.pods[POD].sysctl("net/ipv4/ip_forward = 1"), "net/ipv4/ip_forward = 0"
-    ),
+    Damage("a pod forwards", lambda k: k.pods[POD].sysctl("net/ipv4/ip_forward = 1"), "net/ipv4/ip_forward = 0"),
 ]
 
 
@@ -497,7 +524,18 @@ def test_additions_come_before_removals() -> None:
     assert "link del flannel.2" in apply(kernel)
 
 
-STRANGERS = ("br-strange", "sv0", "sv1", "172.30", "10.99.", "192.168.56.9", "DOCKER", "strange", "vx-strange", "8.8.8.8")
+STRANGERS = (
+    "br-strange",
+    "sv0",
+    "sv1",
+    "172.30",
+    "10.99.",
+    "192.168.56.9",
+    "DOCKER",
+    "strange",
+    "vx-strange",
+    "8.8.8.8",
+)
 
 
 def strange() -> Kernel:
@@ -552,7 +590,9 @@ def test_teardown_leaves_nothing_of_ours() -> None:
     assert remains(kernel) == remains(host())
     assert kernel.see(NONE).saved == frozenset()
     left = owned(NONE, kernel.see(NONE))
-    assert not any([left.links, left.ports, left.addresses, left.neighbours, left.fdb, left.routes, left.chains, left.pods])
+    assert not any(
+        [left.links, left.ports, left.addresses, left.neighbours, left.fdb, left.routes, left.chains, left.pods]
+    )
 
 
 def test_tearing_down_what_is_not_there_does_nothing() -> None:

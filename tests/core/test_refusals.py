@@ -186,7 +186,18 @@ REFUSALS: list[tuple[str, str, object, str]] = [
     (ALL, "masquerade", None, "it must be True or False"),
 ]
 
-BAD_NAMES = ("", "-node", "no de", "node\n", "node\nlink del eth0", "node;reboot", "$(reboot)", "`reboot`", "no'de", "né")
+BAD_NAMES = (
+    "",
+    "-node",
+    "no de",
+    "node\n",
+    "node\nlink del eth0",
+    "node;reboot",
+    "$(reboot)",
+    "`reboot`",
+    "no'de",
+    "né",
+)
 
 GOOD: list[tuple[str, str, object]] = [
     ("node2", "address", "192.168.57.12/24"),
@@ -312,7 +323,9 @@ def test_two_nodes_of_one_vtep_mac_are_refused() -> None:
     """40 bits of a hash meet seldom, and then somebody must be told to rename a host."""
     one, two = cluster(2).nodes
     vars(two)["vtep_mac"] = one.vtep_mac
-    with pytest.raises(ClusterError, match=r"^node2: the VTEP MAC 66:\S+ is already taken by node1; rename one of them$"):
+    with pytest.raises(
+        ClusterError, match=r"^node2: the VTEP MAC 66:\S+ is already taken by node1; rename one of them$"
+    ):
         Cluster(cluster().network, (one, two))
 
 

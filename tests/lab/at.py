@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,13 @@ def run(*words: str | Path, cwd: Path = CLONE, given: str = "") -> Done:
     command = [str(BIN / words[0]), *map(str, words[1:])]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, input=given, check=False)
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def until(holds: Callable[[], bool], seconds: float, why: str) -> None:
+    """Wait until something holds; fail after that many seconds, saying what was waited for."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"after {seconds} s still waiting until {why}"
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,10 @@ DAMAGES = {
         "extra address: addr replace 10.244.2.99/24",
     ),
     "an address is first of its subnet and the kernel drops the others": (
-        "sysctl -q -w net.ipv4.conf.all.promote_secondaries=0 net.ipv4.conf.cni0.promote_secondaries=0;"
-        "ip addr del 10.244.2.1/24 dev cni0; ip addr add 10.244.2.99/24 dev cni0; ip addr add 10.244.2.1/24 dev cni0",
+        (
+            "sysctl -q -w net.ipv4.conf.all.promote_secondaries=0 net.ipv4.conf.cni0.promote_secondaries=0;"
+            "ip addr del 10.244.2.1/24 dev cni0; ip addr add 10.244.2.99/24 dev cni0; ip addr add 10.244.2.1/24 dev cni0"
+        ),
         "extra address: addr replace 10.244.2.99/24",
     ),
     "the tunnel has an address more": ("ip addr add 10.244.77.0/32 dev flannel.1", "extra address"),
@@ -118,16 +120,20 @@ DAMAGES = {
     ),
     "a bridge port has no hairpin": (f"bridge link set dev {VETH} hairpin off", "hairpin off"),
     "a peer is left over and the VTEP has another MAC and address": (
-        "ip link set flannel.1 address 02:00:00:00:00:99;"
-        "ip neigh add 10.244.9.0 lladdr 02:00:00:00:00:09 dev flannel.1 nud permanent;"
-        "ip route add 10.244.9.0/24 via 10.244.9.0 dev flannel.1 onlink;"
-        "ip addr add 10.244.9.9/32 dev flannel.1; ip addr del 10.244.2.0/32 dev flannel.1",
+        (
+            "ip link set flannel.1 address 02:00:00:00:00:99;"
+            "ip neigh add 10.244.9.0 lladdr 02:00:00:00:00:09 dev flannel.1 nud permanent;"
+            "ip route add 10.244.9.0/24 via 10.244.9.0 dev flannel.1 onlink;"
+            "ip addr add 10.244.9.9/32 dev flannel.1; ip addr del 10.244.2.0/32 dev flannel.1"
+        ),
         "wrong link: link add flannel.1 address 02:00:00:00:00:99",
     ),
     "a peer is left over": (
-        "ip neigh add 10.244.9.0 lladdr 02:00:00:00:00:09 dev flannel.1 nud permanent;"
-        "bridge fdb append 02:00:00:00:00:09 dev flannel.1 dst 192.168.56.19;"
-        "ip route add 10.244.9.0/24 via 10.244.9.0 dev flannel.1 onlink",
+        (
+            "ip neigh add 10.244.9.0 lladdr 02:00:00:00:00:09 dev flannel.1 nud permanent;"
+            "bridge fdb append 02:00:00:00:00:09 dev flannel.1 dst 192.168.56.19;"
+            "ip route add 10.244.9.0/24 via 10.244.9.0 dev flannel.1 onlink"
+        ),
         "extra route: route replace 10.244.9.0/24",
     ),
 }

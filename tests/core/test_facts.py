@@ -1,0 +1,370 @@
+"""What hosts print, read into the types of podnet.state: on samples that samples/make.sh took from a real kernel.
+
+host/ is a host of ours where a stranger lives as well; fresh/ has nothing but a loopback that is down. Samples are
+called after the command that printed them.
+"""
+
+import json
+import subprocess
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra.api import FactBase, FactProcessError
+
+from podnet.facts import addresses, chains, fdb, links, neighbours, node, pods, ports, routes, sysctls
+from podnet.state import (
+    Address,
+    Bridge,
+    Chain,
+    FdbEntry,
+    Neighbour,
+    Nic,
+    Port,
+    Route,
+    State,
+    Sysctl,
+    Veth,
+    Vxlan,
+)
+
+SAMPLES = Path(__file__).parent / "samples"
+FACTS: dict[type[FactBase[Any]], tuple[str, ...]] = {
+    addresses.Addresses: (addresses.COMMAND,),
+    fdb.Fdb: (fdb.COMMAND,),
+    links.Links: links.COMMANDS,
+    neighbours.Neighbours: (neighbours.COMMAND,),
+    ports.Ports: (ports.COMMAND,),
+    routes.Routes: (routes.COMMAND,),
+}
+LO = Nic("lo", 65536, "00:00:00:00:00:00")
+POD = State(
+    links=frozenset({LO, Nic("eth0", 1450, "0a:58:0a:f4:01:02")}),
+    addresses=frozenset({Address("lo", IPv4Interface("127.0.0.1/8")), Address("eth0", IPv4Interface("10.244.1.2/24"))}),
+    routes=frozenset(
+        {
+            Route(IPv4Network("0.0.0.0/0"), "eth0", IPv4Address("10.244.1.1")),
+            Route(IPv4Network("10.244.0.0/16"), "eth0", IPv4Address("10.244.1.1")),
+            Route(IPv4Network("10.244.1.0/24"), "eth0", proto="kernel"),
+        }
+    ),
+    sysctls=frozenset({Sysctl("net/ipv4/ip_forward", "0")}),
+)
+
+
+def sample(name: str, of: str = "host") -> list[str]:
+    """Return the lines that a command printed there."""
+    (path,) = (SAMPLES / of).glob(f"{name}.*")
+    return path.read_text().splitlines()
+
+
+def answer(fact: type[FactBase[Any]], of: str = "host") -> list[str]:
+    """Return what the fact's commands printed there."""
+    return [line for command in FACTS[fact] for line in sample(command, of)]
+
+
+def whole(of: str = "host") -> list[str]:
+    """Return what podnet.facts.node.script would have printed there."""
+    tables = {
+        "links": answer(links.Links, of),
+        "addresses": answer(addresses.Addresses, of),
+        "neighbours": answer(neighbours.Neighbours, of),
+        "fdb": answer(fdb.Fdb, of),
+        "routes": answer(routes.Routes, of),
+        "sysctls": sample("sysctls"),
+        "saved": ["net/ipv4/ip_forward = 0", "net/ipv4/conf/eth0/forwarding = 0"],
+        "chains": sample("iptables-save"),
+        "pods": sample("pods"),
+    }
+    return [line for table, said in tables.items() for line in (f"{node.MARK} {table}", *said)] + [f"{node.MARK} end"]
+
+
+def test_devices() -> None:
+    """Ours with all that we may have to mend; a stranger's as far as it says what it is."""
+    assert links.Links().process(answer(links.Links)) == {
+        LO,
+        Nic("eth0", 1500, "52:54:00:00:00:0b"),
+        Bridge("br-strange", 1500, "02:aa:00:00:00:01", alias=""),
+        Veth("sv0", 1500, None, alias=""),
+        Veth("sv1", 1500, None, alias=""),
+        Vxlan("vx-ext", 1500, "02:aa:00:00:00:06", 0, 4790, None, None, up=False, alias=""),
+        Vxlan("vx-remote", 1450, "02:aa:00:00:00:04", 7, 4789, None, "eth0", True, "192.168.56.99", alias=""),  # noqa: FBT003  # learning
+        Bridge("cni0", 1450, "0a:58:0a:f4:01:01"),
+        Vxlan("flannel.1", 1450, "66:00:00:00:00:01", 1, 8472, IPv4Address("192.168.56.11"), "eth0"),
+        Veth("veth12345678", 1450, "podnet-pod1"),
+    }
+
+
+def test_devices_of_a_fresh_host() -> None:
+    """`ip netns list` prints nothing where there never was a namespace."""
+    assert links.Links().process(answer(links.Links, "fresh")) == {Nic("lo", 65536, "00:00:00:00:00:00", up=False)}
+
+
+def test_bridge_ports() -> None:
+    """Ours reflects frames, the stranger's does not."""
+    assert ports.Ports().process(answer(ports.Ports)) == {
+        Port("sv0", "br-strange", hairpin=False),
+        Port("veth12345678", "cni0", hairpin=True),
+    }
+
+
+def test_addresses() -> None:
+    """IPv4 alone; a device without an address is in no line."""
+    assert addresses.Addresses().process(answer(addresses.Addresses)) == {
+        Address("lo", IPv4Interface("127.0.0.1/8")),
+        Address("eth0", IPv4Interface("192.168.56.11/24")),
+        Address("br-strange", IPv4Interface("172.30.0.1/24")),
+        Address("cni0", IPv4Interface("10.244.1.1/24")),
+        Address("flannel.1", IPv4Interface("10.244.1.0/32")),
+    }
+
+
+def test_neighbours() -> None:
+    """Permanent or not, answered or not."""
+    assert neighbours.Neighbours().process(answer(neighbours.Neighbours)) == {
+        Neighbour("eth0", IPv4Address("192.168.56.7"), None, permanent=False),
+        Neighbour("eth0", IPv4Address("192.168.56.8"), "02:bb:00:00:00:08", permanent=False),
+        Neighbour("eth0", IPv4Address("192.168.56.9"), "02:bb:00:00:00:09"),
+        Neighbour("eth0", IPv4Address("192.168.56.99"), None, permanent=False),
+        Neighbour("flannel.1", IPv4Address("10.244.2.0"), "66:00:00:00:00:02"),
+    }
+
+
+def test_fdb_entries() -> None:
+    """Only those that lead to another host; own addresses, bridge ports and multicast groups do not."""
+    assert fdb.Fdb().process(answer(fdb.Fdb)) == {
+        FdbEntry("vx-remote", "00:00:00:00:00:00", "192.168.56.99 via eth0"),
+        FdbEntry("flannel.1", "66:00:00:00:00:02", "192.168.56.12"),
+        FdbEntry("flannel.1", "66:00:00:00:00:03", "192.168.56.13 port 4790 vni 9 via eth0"),
+    }
+
+
+def test_routes() -> None:
+    """Ours bear the protocol 77; a stranger's may be of any kind, and of several next hops."""
+    assert routes.Routes().process(answer(routes.Routes)) == {
+        Route(IPv4Network("0.0.0.0/0"), "eth0", IPv4Address("192.168.56.1"), proto="boot"),
+        Route(IPv4Network("10.95.0.1/32"), "eth0", proto="boot"),
+        Route(IPv4Network("10.96.0.0/24"), "eth0", IPv4Address("192.168.56.4"), metric=700, proto="static"),
+        Route(IPv4Network("10.97.0.0/24"), None, metric=50, kind="unreachable", proto="boot"),
+        Route(IPv4Network("10.98.0.0/24"), None, kind="blackhole", proto="boot"),
+        Route(IPv4Network("10.99.0.0/24"), None, proto="boot"),
+        Route(IPv4Network("10.244.1.0/24"), "cni0", proto="kernel"),
+        Route(IPv4Network("10.244.2.0/24"), "flannel.1", IPv4Address("10.244.2.0"), onlink=True),
+        Route(IPv4Network("172.30.0.0/24"), "br-strange", proto="kernel"),
+        Route(IPv4Network("192.168.56.0/24"), "eth0", proto="kernel"),
+    }
+
+
+def test_chains() -> None:
+    """Ours with their rules and their places in the hook; words in a stranger's comment are no jump."""
+    filtering, masquerading = sorted(chains.Chains().process(sample("iptables-save")) or (), key=lambda c: c.key)
+    assert filtering == Chain(
+        "filter", "PODNET-FWD", "FORWARD", ("-s 10.244.0.0/16 -j ACCEPT", "-d 10.244.0.0/16 -j ACCEPT"), (1,)
+    )
+    assert (masquerading.table, masquerading.chain, masquerading.hook) == ("nat", "PODNET-POSTRTG", "POSTROUTING")
+    assert masquerading.jumps == (1, 2)
+    assert masquerading.rules[0] == "-m mark --mark 0x4000/0x4000 -j RETURN"
+    assert len(masquerading.rules) == 6
+
+
+def test_a_chain_behind_strangers_rules_tells_its_place() -> None:
+    """Third in the hook is as bad as not there: somebody's REJECT may stand before it."""
+    said = ["*filter", ":FORWARD ACCEPT [0:0]", ":PODNET-FWD - [0:0]", "-A FORWARD -j A", "-A FORWARD -j B"]
+    (chain,) = chains.parse([*said, "-A FORWARD -j PODNET-FWD", "COMMIT"])
+    assert (chain.hook, chain.jumps, chain.rules) == ("FORWARD", (3,), ())
+
+
+def test_a_host_without_rules_has_no_chains() -> None:
+    """iptables-save prints nothing there; the command's own first line tells that it was asked."""
+    assert chains.Chains().process(["# podnet"]) == frozenset()
+    assert chains.Chains().command().startswith("echo '# podnet'")
+
+
+def test_settings() -> None:
+    """One line a file, a device's name may hold dots; what does not exist is in no line."""
+    seen = sysctls.Sysctls().process(sample("sysctls"))
+    assert seen is not None
+    assert Sysctl("net/ipv4/conf/flannel.1/forwarding", "0") in seen
+    assert len(seen) == 13
+    assert sysctls.Sysctls().process(["net/ipv4/ip_local_port_range:32768\t60999"]) == {
+        Sysctl("net/ipv4/ip_local_port_range", "32768\t60999")
+    }
+
+
+def test_pods() -> None:
+    """Each namespace of ours with all that is inside; a name without a namespace is a pod without tables."""
+    assert pods.Pods().process(sample("pods")) == {"podnet-pod1": POD, "podnet-stale": State()}
+    assert pods.Pods().process(["==pod=="]) == {}
+
+
+def test_a_whole_host_is_read_by_one_command() -> None:
+    """Every table of the one answer is the table that its own fact reads."""
+    have = node.Node().process(whole())
+    assert have == State(
+        links=links.Links().process(answer(links.Links)) or frozenset(),
+        ports=ports.Ports().process(answer(ports.Ports)) or frozenset(),
+        addresses=addresses.Addresses().process(answer(addresses.Addresses)) or frozenset(),
+        neighbours=neighbours.Neighbours().process(answer(neighbours.Neighbours)) or frozenset(),
+        fdb=fdb.Fdb().process(answer(fdb.Fdb)) or frozenset(),
+        routes=routes.Routes().process(answer(routes.Routes)) or frozenset(),
+        sysctls=sysctls.Sysctls().process(sample("sysctls")) or frozenset(),
+        saved=frozenset({Sysctl("net/ipv4/ip_forward", "0"), Sysctl("net/ipv4/conf/eth0/forwarding", "0")}),
+        chains=chains.Chains().process(sample("iptables-save")) or frozenset(),
+        pods={"podnet-pod1": POD, "podnet-stale": State()},
+    )
+
+
+def test_what_is_asked_is_what_is_read() -> None:
+    """The script has a heading for every table that the parser wants, in the words of the samples' names."""
+    script = node.script(["net/ipv4/ip_forward"], [])
+    marks = [line.removeprefix("echo '").removesuffix("'") for line in script.splitlines() if line.startswith("echo")]
+    marks = [mark for mark in marks if mark.startswith(node.MARK)]
+    assert marks == [line for line in whole() if line.startswith(node.MARK)]
+    for commands in FACTS.values():
+        assert all(f"\n{command}\n" in script for command in commands)
+
+
+@pytest.mark.parametrize("paths", [[], ["net/ipv4/ip_forward", "net/ipv4/conf/*/rp_filter", "no/such"]])
+def test_settings_are_read_from_this_very_machine(paths: list[str]) -> None:
+    """The one script that needs neither root nor devices is run for real, with what exists and what does not."""
+    done = subprocess.run(["sh", "-eu"], input=sysctls.script(paths), capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    seen = {item.path for item in sysctls.parse(done.stdout.splitlines())}
+    assert ("net/ipv4/ip_forward" in seen, "net/ipv4/conf/lo/rp_filter" in seen) == (bool(paths), bool(paths))
+
+
+def test_every_script_is_good_shell() -> None:
+    """`sh -n` reads it to its end; a name with dots or a star changes nothing about that."""
+    scripts = [
+        node.Node().command(
+            ["net/ipv4/conf/flannel.1/rp_filter", "net/ipv4/conf/*/forwarding"], ["net/ipv4/ip_forward"]
+        ),
+        pods.Pods().command(["net/ipv4/ip_forward"]),
+        sysctls.Sysctls().command(["net/ipv4/ip_forward"]),
+        chains.Chains().command(),
+        links.Links().command(),
+    ]
+    for script in scripts:
+        assert subprocess.run(["sh", "-n"], input=script, capture_output=True, text=True, check=True).stderr == ""
+
+
+def test_a_tool_that_is_missing_is_named_with_its_package(tmp_path: Path) -> None:
+    """On a host without iproute2 the first line of the answer says what to install, and nothing else is done."""
+    done = subprocess.run(
+        ["/bin/sh"], input=node.script([], []), env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "podnet needs ip on this host: install the package iproute2\n"
+
+
+BROKEN = {
+    "nothing": lambda _: [""],
+    "half": lambda lines: [*lines[:-1], lines[-1][: len(lines[-1]) // 2]] if len(lines) == 1 else [lines[0][:-20]],
+    "a message": lambda lines: ['Error: Option "-j" is unknown, try "ip -help".', *lines],
+    "a bracket": lambda _: ["["],
+    "an object": lambda _: ["{}"],
+    "a number": lambda _: ["7"],
+    "numbers": lambda _: ["[1, 2]"],
+    "null": lambda _: ["null"],
+    "words": lambda _: ['["eth0"]'],
+    "too many documents": lambda lines: [*lines, "[]", "[]", "7"],
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.__name__)
+def test_an_answer_that_is_not_whole_is_an_error(fact: type[FactBase[Any]], how: str) -> None:
+    """Never an empty table: it would be filled, or emptied, for nothing."""
+    with pytest.raises(FactProcessError, match=r"^the .* is not as expected \(\w+: .+\)$"):
+        fact().process(BROKEN[how](answer(fact)))
+
+
+NEEDED = {
+    addresses.Addresses: ("ifname", "addr_info", "local", "prefixlen"),
+    fdb.Fdb: ("ifname", "mac", "state"),
+    links.Links: ("ifname", "mtu", "flags"),
+    neighbours.Neighbours: ("dev", "dst", "state"),
+    ports.Ports: ("ifname", "master", "hairpin"),
+    routes.Routes: ("dst", "flags", "type", "protocol"),
+}
+
+
+@pytest.mark.parametrize(("fact", "field"), [(fact, field) for fact, fields in NEEDED.items() for field in fields])
+def test_a_field_that_is_missing_is_an_error(fact: type[FactBase[Any]], field: str) -> None:
+    """Another iproute2 may call things otherwise: that must be heard of, not guessed around."""
+    said = [line.replace(f'"{field}":', '"renamed":') for line in answer(fact)]
+    assert said != answer(fact)
+    with pytest.raises(FactProcessError, match=field):
+        fact().process(said)
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.__name__)
+def test_nothing_is_a_table_without_entries(fact: type[FactBase[Any]]) -> None:
+    """A filter that matches nothing prints empty objects, and a fresh host an empty array: both are read."""
+    assert fact().process(["[{},{}]"]) == frozenset()
+    fact().process(answer(fact, "fresh"))
+
+
+@pytest.mark.parametrize("line", range(0, len(whole()), 5))
+def test_a_host_that_was_cut_short_is_an_error(line: int) -> None:
+    """The connection may end after any line: what came before is not taken for all that there is."""
+    with pytest.raises(FactProcessError, match="the answer is not as expected"):
+        node.Node().process(whole()[:line])
+
+
+@pytest.mark.parametrize("table", [mark.split()[1] for mark in whole() if mark.startswith(node.MARK)])
+def test_a_table_that_is_missing_is_an_error(table: str) -> None:
+    """Every heading is needed, the end mark as well."""
+    with pytest.raises(FactProcessError, match="the answer is not as expected"):
+        node.Node().process([line for line in whole() if line != f"{node.MARK} {table}"])
+
+
+def test_a_greeting_before_the_answer_is_an_error() -> None:
+    """A login script that prints is named instead of being read as a table."""
+    with pytest.raises(FactProcessError, match="the answer is not as expected"):
+        node.Node().process(["Welcome to node1!", *whole()])
+
+
+@pytest.mark.parametrize("cut", range(len(sample("pods"))))
+def test_pods_that_were_cut_short_are_an_error(cut: int) -> None:
+    """Without the last mark a pod may be missing, and a missing pod would be made a second time."""
+    with pytest.raises(FactProcessError, match="the list of pods is not as expected"):
+        pods.Pods().process(sample("pods")[:cut])
+
+
+def test_a_pod_of_which_a_table_is_missing_is_an_error() -> None:
+    """Its process inside the namespace failed half-way."""
+    said = sample("pods")
+    for gone in (1, 2, 3):
+        with pytest.raises(FactProcessError, match="the list of pods"):
+            pods.Pods().process(said[:gone] + said[gone + 1 :])
+
+
+def test_a_firewall_that_was_cut_short_is_an_error() -> None:
+    """A table without its COMMIT lacks rules, and ours would be made a second time."""
+    said = sample("iptables-save")
+    with pytest.raises(FactProcessError, match="the firewall is not as expected"):
+        chains.Chains().process(said[: said.index(":PODNET-FWD - [0:0]") + 4])
+
+
+@pytest.mark.parametrize("said", ["iptables-save: command not found", "net/ipv4/ip_forward"])
+def test_a_setting_without_a_value_is_an_error(said: str) -> None:
+    """Whatever it is, it is no setting."""
+    with pytest.raises(FactProcessError, match="the list of settings is not as expected"):
+        sysctls.Sysctls().process([said.replace(":", "")])
+
+
+@pytest.mark.parametrize(
+    "fact", [*FACTS, chains.Chains, node.Node, pods.Pods, sysctls.Sysctls], ids=lambda f: f.__name__
+)
+def test_a_fact_that_was_not_read_is_no_table(fact: type[FactBase[Any]]) -> None:
+    """Pyinfra gives the default when a command failed: it must not be mistaken for an empty table."""
+    assert fact.default() is None
+
+
+def test_samples_are_what_a_kernel_prints() -> None:
+    """One line of JSON a command, as iproute2 prints it."""
+    for path in SAMPLES.glob("*/*.json"):
+        assert len(path.read_text().splitlines()) <= 1
+        assert json.loads(path.read_text() or "[]") is not None
