@@ -6,13 +6,13 @@ from typing import Any
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts.reading import document, strictly
+from podnet.facts.reading import Table, document, strictly
 from podnet.state import Address
 
 COMMAND = "ip -j addr show"
 
 
-class Addresses(FactBase[frozenset[Address] | None]):
+class Addresses(FactBase[Table[Address] | None]):
     """All IPv4 addresses of the host, as podnet.state.Address.
 
     .. code:: python
@@ -26,9 +26,9 @@ class Addresses(FactBase[frozenset[Address] | None]):
         return COMMAND
 
     @override
-    def process(self, output: list[str]) -> frozenset[Address] | None:
+    def process(self, output: list[str]) -> Table[Address] | None:
         with strictly("the list of addresses"):
-            return parse(document(output))
+            return Table(parse(document(output)))
 
 
 def parse(devices: list[dict[str, Any]]) -> frozenset[Address]:

@@ -5,13 +5,13 @@ from collections import defaultdict
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts.reading import strictly
+from podnet.facts.reading import Table, strictly
 from podnet.state import CHAIN_PREFIX, Chain
 
 COMMAND = "iptables-save"
 
 
-class Chains(FactBase[frozenset[Chain] | None]):
+class Chains(FactBase[Table[Chain] | None]):
     """The chains whose names begin with PODNET-, and where they are jumped to, as podnet.state.Chain.
 
     .. code:: python
@@ -25,9 +25,9 @@ class Chains(FactBase[frozenset[Chain] | None]):
         return f"echo '# podnet'; {COMMAND}"  # without a table it prints nothing, which must not look unreadable
 
     @override
-    def process(self, output: list[str]) -> frozenset[Chain] | None:
+    def process(self, output: list[str]) -> Table[Chain] | None:
         with strictly("the firewall"):
-            return parse(output)
+            return Table(parse(output))
 
 
 def parse(output: list[str]) -> frozenset[Chain]:

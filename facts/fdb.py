@@ -5,13 +5,13 @@ from typing import Any
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts.reading import document, strictly
+from podnet.facts.reading import Table, document, strictly
 from podnet.state import FdbEntry
 
 COMMAND = "bridge -j fdb show"
 
 
-class Fdb(FactBase[frozenset[FdbEntry] | None]):
+class Fdb(FactBase[Table[FdbEntry] | None]):
     """All FDB entries of the host that name another host, as podnet.state.FdbEntry.
 
     .. code:: python
@@ -25,9 +25,9 @@ class Fdb(FactBase[frozenset[FdbEntry] | None]):
         return COMMAND
 
     @override
-    def process(self, output: list[str]) -> frozenset[FdbEntry] | None:
+    def process(self, output: list[str]) -> Table[FdbEntry] | None:
         with strictly("the forwarding database"):
-            return parse(document(output))
+            return Table(parse(document(output)))
 
 
 def parse(entries: list[dict[str, Any]]) -> frozenset[FdbEntry]:

@@ -6,13 +6,13 @@ from typing import Any
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts.reading import documents, strictly
+from podnet.facts.reading import Table, documents, strictly
 from podnet.state import Bridge, Link, Nic, Veth, Vxlan
 
 COMMANDS = ("ip -d -j link show", "ip -j netns list")
 
 
-class Links(FactBase[frozenset[Link] | None]):
+class Links(FactBase[Table[Link] | None]):
     """All devices of the host, as podnet.state.Bridge, Vxlan, Veth, or Nic for any other kind.
 
     .. code:: python
@@ -26,9 +26,9 @@ class Links(FactBase[frozenset[Link] | None]):
         return " && ".join(COMMANDS)
 
     @override
-    def process(self, output: list[str]) -> frozenset[Link] | None:
+    def process(self, output: list[str]) -> Table[Link] | None:
         with strictly("the list of devices"):
-            return parse(*read(output))
+            return Table(parse(*read(output)))
 
 
 def read(output: list[str]) -> tuple[list[dict[str, Any]], dict[int, str]]:

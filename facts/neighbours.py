@@ -6,13 +6,13 @@ from typing import Any
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts.reading import document, strictly
+from podnet.facts.reading import Table, document, strictly
 from podnet.state import Neighbour
 
 COMMAND = "ip -4 -j neigh show"
 
 
-class Neighbours(FactBase[frozenset[Neighbour] | None]):
+class Neighbours(FactBase[Table[Neighbour] | None]):
     """All IPv4 neighbours of the host, permanent or not, as podnet.state.Neighbour.
 
     .. code:: python
@@ -26,9 +26,9 @@ class Neighbours(FactBase[frozenset[Neighbour] | None]):
         return COMMAND
 
     @override
-    def process(self, output: list[str]) -> frozenset[Neighbour] | None:
+    def process(self, output: list[str]) -> Table[Neighbour] | None:
         with strictly("the list of neighbours"):
-            return parse(document(output))
+            return Table(parse(document(output)))
 
 
 def parse(neighbours: list[dict[str, Any]]) -> frozenset[Neighbour]:

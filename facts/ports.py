@@ -5,13 +5,13 @@ from typing import Any
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts.reading import document, strictly
+from podnet.facts.reading import Table, document, strictly
 from podnet.state import Port
 
 COMMAND = "ip -d -j link show"
 
 
-class Ports(FactBase[frozenset[Port] | None]):
+class Ports(FactBase[Table[Port] | None]):
     """All bridge ports of the host, as podnet.state.Port.
 
     .. code:: python
@@ -25,9 +25,9 @@ class Ports(FactBase[frozenset[Port] | None]):
         return COMMAND
 
     @override
-    def process(self, output: list[str]) -> frozenset[Port] | None:
+    def process(self, output: list[str]) -> Table[Port] | None:
         with strictly("the list of bridge ports"):
-            return parse(document(output))
+            return Table(parse(document(output)))
 
 
 def parse(links: list[dict[str, Any]]) -> frozenset[Port]:

@@ -7,9 +7,21 @@ None, never an empty table: taken for empty, an unreadable table would be filled
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from pyinfra.api import FactProcessError
+
+from podnet.state import Item, plain
+
+T = TypeVar("T", bound=Item)
+
+
+class Table(frozenset[T]):
+    """The items of one table: a set, which pyinfra can also print."""
+
+    def to_json(self) -> list[dict[str, object]]:
+        """Tell the items in JSON's types."""
+        return [plain(item) for item in sorted(self, key=repr)]
 
 
 @contextmanager

@@ -6,13 +6,13 @@ from typing import Any
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts.reading import document, strictly
+from podnet.facts.reading import Table, document, strictly
 from podnet.state import Route
 
 COMMAND = "ip -d -j route show"
 
 
-class Routes(FactBase[frozenset[Route] | None]):
+class Routes(FactBase[Table[Route] | None]):
     """All routes of the main table, whoever made them, as podnet.state.Route.
 
     .. code:: python
@@ -26,9 +26,9 @@ class Routes(FactBase[frozenset[Route] | None]):
         return COMMAND
 
     @override
-    def process(self, output: list[str]) -> frozenset[Route] | None:
+    def process(self, output: list[str]) -> Table[Route] | None:
         with strictly("the list of routes"):
-            return parse(document(output))
+            return Table(parse(document(output)))
 
 
 def parse(routes: list[dict[str, Any]]) -> frozenset[Route]:

@@ -6,13 +6,13 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 from podnet.batch import SAVED
-from podnet.facts.reading import strictly
+from podnet.facts.reading import Table, strictly
 from podnet.state import Sysctl
 
 ROOT = "/proc/sys/"
 
 
-class Sysctls(FactBase[frozenset[Sysctl] | None]):
+class Sysctls(FactBase[Table[Sysctl] | None]):
     """The settings of those paths that exist, as podnet.state.Sysctl; paths with slashes, `*` allowed.
 
     .. code:: python
@@ -26,9 +26,9 @@ class Sysctls(FactBase[frozenset[Sysctl] | None]):
         return script(paths)
 
     @override
-    def process(self, output: list[str]) -> frozenset[Sysctl] | None:
+    def process(self, output: list[str]) -> Table[Sysctl] | None:
         with strictly("the list of settings"):
-            return parse(output)
+            return Table(parse(output))
 
 
 def script(paths: Iterable[str]) -> str:

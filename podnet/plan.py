@@ -213,7 +213,7 @@ def _first_touched(want: State, have: State, tables: Mapping[str, Diff[Item]]) -
 
 
 def _given_back(old: frozenset[Sysctl], have: State) -> frozenset[Sysctl]:
-    """Choose the values to write back: those that differ now, and those that writing ip_forward is about to overwrite."""
+    """Choose the values to write back: those that differ now, and those that writing ip_forward overwrites."""
     now = {seen.path: seen for seen in have.sysctls}
     differ = {value for value in old if value.path in now and now[value.path] != value}
     if any(value.path == FORWARD_ALL for value in differ):

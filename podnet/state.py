@@ -205,6 +205,14 @@ class Chain:
 Item: TypeAlias = Link | Port | Address | Neighbour | FdbEntry | Route | Sysctl | Chain
 
 
+def plain(item: Item) -> dict[str, object]:
+    """Tell an item in JSON's types: its kind, and its fields as text, numbers, truth or lists."""
+    values = {field.name: getattr(item, field.name) for field in fields(item)}
+    simple = (str, int, bool, tuple, type(None))
+    told = {name: value if isinstance(value, simple) else str(value) for name, value in values.items()}
+    return {"kind": type(item).__name__} | {("type" if name == "kind" else name): value for name, value in told.items()}
+
+
 @dataclass(frozen=True)
 class State:
     """What one network namespace holds; `pods` are the namespaces inside it, by name.
@@ -227,6 +235,11 @@ class State:
         """Both together: how a mode adds its tunnel to the pods."""
         tables = {table: getattr(self, table) | getattr(other, table) for table in TABLES}
         return State(**tables, saved=self.saved | other.saved, pods={**self.pods, **other.pods})
+
+    def to_json(self) -> dict[str, object]:
+        """Tell it in JSON's types; pyinfra asks for it when a fact is to be printed."""
+        tables = {table: [plain(item) for item in sorted(getattr(self, table), key=repr)] for table in TABLES}
+        return {**tables, "pods": {name: pod.to_json() for name, pod in sorted(self.pods.items())}}
 
     def only(self, keep: Callable[[Item], bool]) -> "State":
         """The same without the items that `keep` does not want; pods are kept as they are."""

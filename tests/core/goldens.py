@@ -1,7 +1,7 @@
 """What each mode does to a freshly installed host, as text that an administrator reads.
 
-python -m tests.core.goldens         write tests/core/golden/MODE.txt anew, to be reviewed as a diff
-python -m tests.core.goldens MODE    print one
+`python -m tests.core.goldens` writes tests/core/golden/MODE.txt anew for every mode, to be reviewed as a diff;
+`python -m tests.core.goldens MODE` prints one.
 """
 
 import importlib

@@ -14,9 +14,21 @@ from typing import Any
 from podnet.batch import SAVED, Section
 from podnet.facts import chains, sysctls
 from podnet.facts.node import ALWAYS, paths_of
-from podnet.state import NETNS_PREFIX, TABLES, Address, Bridge, FdbEntry, Neighbour, Nic, Port, Route, State, Sysctl
+from podnet.state import (
+    NETNS_PREFIX,
+    TABLES,
+    Address,
+    Bridge,
+    FdbEntry,
+    Neighbour,
+    Nic,
+    Port,
+    Route,
+    State,
+    Sysctl,
+    Vxlan,
+)
 from podnet.state import Veth as Cable
-from podnet.state import Vxlan
 
 LOOPBACK = Nic("lo", 65536, "00:00:00:00:00:00", up=False)
 FORWARD_ALL = ("net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding")  # two names of one setting
@@ -50,11 +62,12 @@ class Kernel:
         pods = {name: pod.inside(pod_paths) for name, pod in self.pods.items() if name.startswith(NETNS_PREFIX)}
         tables = {**self.tables, "chains": chains.parse(self.save())}
         tables["sysctls"] = self._read([*paths, *ALWAYS, *(old.path for old in saved)])
-        return State(**{table: frozenset(items) for table, items in tables.items()}, saved=saved, pods=pods)
+        filled: dict[str, Any] = {table: frozenset(items) for table, items in tables.items()}
+        return State(**filled, saved=saved, pods=pods)
 
     def inside(self, paths: Sequence[str]) -> State:
         """Answer as podnet.facts.pods would: there every device was put in by somebody else."""
-        kept = {table: frozenset(self.tables[table]) for table in ("links", "addresses", "routes")}
+        kept: dict[str, Any] = {table: frozenset(self.tables[table]) for table in ("links", "addresses", "routes")}
         return State(**kept, sysctls=self._read(paths))
 
     def _read(self, paths: Sequence[str]) -> frozenset[Sysctl]:
@@ -69,7 +82,7 @@ class Kernel:
             lines += [f"-A {chain} {rule}" for chain, rules in held.items() for rule in rules]
         return [*lines, "COMMIT"]
 
-    def run(self, section: Section) -> None:
+    def run(self, section: Section) -> None:  # noqa: C901  # one branch per command
         """Carry out one command of a batch."""
         lines = section.lines
         match section.command.split():
@@ -102,7 +115,7 @@ class Kernel:
         for line in lines:
             act(line)
 
-    def ip(self, line: str) -> None:  # noqa: C901, PLR0912, PLR0915  # one branch per line that podnet spells
+    def ip(self, line: str) -> None:  # noqa: C901, PLR0912  # one branch per line that podnet spells
         """Carry out a line of `ip -batch -`."""
         match line.split():
             case ["link", "add", dev, "address", mac, "mtu", mtu, "type", "bridge"]:
@@ -227,7 +240,7 @@ class Kernel:
             self._drop(table, lambda item: item.dev == dev)
         self._drop("ports", lambda port: port.bridge == dev)
         self.sysctls = {path: value for path, value in self.sysctls.items() if f"/{dev}/" not in path}
-        other = self.pods.get(link.netns) if isinstance(link, Cable) else None
+        other = self.pods.get(link.netns or "") if isinstance(link, Cable) else None
         if other and any(end.dev == link.peer for end in other.tables["links"]):
             other.del_link(link.peer)
 

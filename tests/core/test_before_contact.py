@@ -24,7 +24,7 @@ def door() -> Iterator[socket.socket]:
         yield listener
 
 
-BAD = {
+BAD: dict[str, tuple[dict[str, dict[str, object]], dict[str, object], str]] = {
     "a missing field": ({"node2": {"uplink": None}}, {}, "node2: `uplink` is None; it must be the name of the device"),
     "a wrong type": ({"node3": {"pods": "2"}}, {}, "node3: `pods` is '2'; it must be a count"),
     "a second line": ({"node1": {"uplink": "eth0\nup"}}, {}, r"node1: `uplink` is 'eth0\nup'; it must be"),

@@ -11,7 +11,7 @@ from podnet.batch import SAVED, Section, sections
 from podnet.cluster import Cluster
 from podnet.modes import vxlan
 from podnet.plan import NEW_NETNS, compare, owned, plan, summary, supported
-from podnet.state import Address, Bridge, FdbEntry, Neighbour, Nic, Port, Route, State, Sysctl, Veth
+from podnet.state import Address, Bridge, FdbEntry, Neighbour, Nic, Port, Route, State, Veth, Vxlan
 from tests.core.examples import cluster
 from tests.core.kernel import Kernel, host
 
@@ -30,7 +30,7 @@ POD, POD2 = sorted(WANT.pods)
 CABLE, CABLE2 = (
     next(link for link in WANT.links if isinstance(link, Veth) and link.netns == netns) for netns in (POD, POD2)
 )
-TUNNEL = next(link for link in WANT.links if link.dev == "flannel.1")
+TUNNEL = next(link for link in WANT.links if isinstance(link, Vxlan))
 NONE = State()
 MASQUERADE = next(chain for chain in WANT.chains if chain.table == "nat")
 
@@ -90,18 +90,18 @@ class Damage:
 
 
 def ip(*text: str) -> Callable[[Kernel], object]:
-    """Let somebody type lines for ip(8)."""
-    return lambda kernel: [kernel.ip(line) for line in text]
+    """Let somebody type lines for ip, see ip(8)."""
+    return lambda kernel: kernel.run(Section("ip -batch -", text))
 
 
 def pod(*text: str) -> Callable[[Kernel], object]:
     """Let somebody type them inside the first pod."""
-    return lambda kernel: [kernel.pods[POD].ip(line) for line in text]
+    return lambda kernel: kernel.run(Section(f"ip -n {POD} -batch -", text))
 
 
 def bridge(*text: str) -> Callable[[Kernel], object]:
-    """Let somebody type lines for bridge(8)."""
-    return lambda kernel: [kernel.bridge(line) for line in text]
+    """Let somebody type lines for bridge, see bridge(8)."""
+    return lambda kernel: kernel.run(Section("bridge -batch -", text))
 
 
 def write(path: str, value: str) -> Callable[[Kernel], object]:
@@ -134,8 +134,10 @@ ROUTES = (
     "route replace 10.244.3.0/24 via 10.244.3.0 dev flannel.1 onlink proto 77",
 )
 TUNNEL_ANEW = (
-    f"link add flannel.1 address {TUNNEL.mac} mtu 1450 type vxlan id 1 dev eth0 local 192.168.56.11 dstport 8472 "
-    "nolearning",  # type: ignore[union-attr]  # it is a Vxlan
+    (
+        f"link add flannel.1 address {TUNNEL.mac} mtu 1450 type vxlan id 1 dev eth0 local 192.168.56.11 dstport 8472 "
+        "nolearning"
+    ),
     "link set flannel.1 alias podnet up",
     "addr replace 10.244.1.0/32 dev flannel.1",
     *NEIGHBOURS,
@@ -176,13 +178,13 @@ DAMAGES = [
     Damage(
         "a tunnel's MAC is other",
         ip("link set flannel.1 address 66:00:00:00:00:99"),
-        f"link set flannel.1 address {TUNNEL.mac}",  # type: ignore[union-attr]  # it is a Vxlan
+        f"link set flannel.1 address {TUNNEL.mac}",
         *NEIGHBOURS,
     ),
     Damage(
         "a tunnel's MAC is other, and somebody has said the neighbours again",
         ip("link set flannel.1 address 66:00:00:00:00:99", *NEIGHBOURS),
-        f"link set flannel.1 address {TUNNEL.mac}",  # type: ignore[union-attr]  # it is a Vxlan
+        f"link set flannel.1 address {TUNNEL.mac}",
         *NEIGHBOURS,
     ),
     Damage(
@@ -434,7 +436,7 @@ def test_whatever_was_changed_is_mended_and_nothing_else(damage: Damage) -> None
 def test_every_line_of_the_batch_is_needed() -> None:
     """Leave any one out: either the kernel refuses what stands on it, or the next run finds something to do."""
     todo = batch(host())
-    for section, i in [(section, i) for section in todo for i in range(len(section.lines))]:
+    for section, i in ((each, i) for each in todo for i in range(len(each.lines))):
         if section.command.startswith(("cat", "iptables")) or section.lines[i] in HARMLESS:
             continue
         rest = replace(section, lines=section.lines[:i] + section.lines[i + 1 :])

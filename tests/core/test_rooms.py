@@ -86,7 +86,7 @@ def test_the_core_calls_nothing_that_acts(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODELESS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_no_mode_is_named_outside_of_itself(path: Path) -> None:
-    """Who tests for a mode's name must be opened for the next mode: `vxlan` as a mode, not the kernel's word in text."""
+    """Who tests for a mode's name must be opened for the next mode. A kernel's word in a text is none."""
     assert not {f"podnet.modes.{name}" for name in goldens.MODES} & set(imported(path))
     for statement in ast.walk(tree(path)):
         if isinstance(statement, ast.Compare):
@@ -98,13 +98,13 @@ def test_no_mode_is_named_outside_of_itself(path: Path) -> None:
 def test_each_mode_has_a_page_a_golden_and_a_deploy(name: str) -> None:
     """A mode is one file of code, and these three."""
     assert (goldens.FOLDER / f"{name}.txt").is_file()
-    deploy = tree(ROOT / "deploys" / f"{name.replace('_', '-')}.py")
+    deploy = tree(ROOT / "deploys" / f"{name}.py")
     assert [ast.unparse(line) for line in deploy.body[1:]] == [
         f"from podnet.modes import {name}",
         "from podnet.operations import node",
         f"node.apply({name})",
     ]
-    page = ROOT / "docs" / "modes" / f"{name.replace('_', '-')}.md"
+    page = ROOT / "docs" / "modes" / f"{name}.md"
     assert page.is_file(), f"write {page.relative_to(ROOT)}"
 
 
@@ -114,9 +114,8 @@ def test_each_mode_is_a_docstring_and_a_function(name: str) -> None:
     module = importlib.import_module(f"podnet.modes.{name}")
     of = cluster()
     assert isinstance(module.state(of, of.nodes[0]), State)
-    assert list(inspect.signature(module.state).parameters.values())[0].annotation in (Cluster, "Cluster")
-    assert list(inspect.signature(module.state).parameters.values())[1].annotation in (Node, "Node")
-    assert re.match(rf"{name.replace('_', '[-_]')}: ", module.__doc__ or "")
+    assert [each.annotation for each in inspect.signature(module.state).parameters.values()] == [Cluster, Node]
+    assert re.match(rf"{name.replace('_', '[-_ ]')}: ", module.__doc__ or "")
     source = inspect.getsource(module)
     assert len(source.splitlines()) <= 60
     assert "global " not in source

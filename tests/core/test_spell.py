@@ -41,8 +41,10 @@ ADD: list[tuple[Item, list[str]]] = [
     (
         VTEP,
         [
-            f"link add flannel.1 address {MAC} mtu 1450 type vxlan id 1 dev eth0 local 192.168.56.11 dstport 8472 "
-            "nolearning",
+            (
+                f"link add flannel.1 address {MAC} mtu 1450 type vxlan id 1 dev eth0 local 192.168.56.11 dstport 8472 "
+                "nolearning"
+            ),
             "link set flannel.1 alias podnet up",
         ],
     ),

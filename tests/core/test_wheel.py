@@ -43,7 +43,8 @@ def test_the_wheel_holds_every_file_of_the_package(dist: Path) -> None:
 def test_the_sdist_holds_what_is_needed_to_check_and_build_it(dist: Path) -> None:
     """Deploys, inventories, tests with their samples, docs and the licence come along; no folder of ours twice."""
     (sdist,) = dist.glob("*.tar.gz")
-    held = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
     assert held >= {
         "LICENSE",
         "README.md",
@@ -124,7 +125,7 @@ def test_its_commands_start(words: tuple[str, ...], installed: Path, tmp_path: P
 
 def ask(installed: Path, folder: Path, script: str) -> str:
     """Run Python of that environment in that folder, on its own (-I)."""
-    words = [installed / "python", "-I", "-W", "error", "-c", script]
+    words = [str(installed / "python"), "-I", "-W", "error", "-c", script]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -149,7 +149,9 @@ def test_damage_is_named_and_mended(vxlan: At, damage: str) -> None:
     assert found.code == 1, found.said
     assert named, f"expected a line with {words!r}, saw: {found.out}"
     mended = vxlan.apply()
-    assert (mended.code, mended.changed, mended.unchanged) == (0, {"node2"}, {"node1", "node3"}), mended.log
+    assert mended.code == 0, mended.log
+    assert mended.changed == {"node2"}
+    assert mended.unchanged == {"node1", "node3"}
     assert vxlan.differences("node2") == []
 
 

@@ -1,0 +1,187 @@
+"""Other ways in: a user with sudo, an installed wheel, a deploy of one's own, and every command that the docs show."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docs_blocks import blocks
+from tests.lab.at import CLONE, At, run
+
+ALL = {"node1", "node2", "node3"}
+TABLES = """
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from podnet import pods as on
+from podnet.cluster import Node, Pod
+from podnet.operations.addresses import addresses
+from podnet.operations.chains import chains
+from podnet.operations.fdb import fdb
+from podnet.operations.links import links
+from podnet.operations.neighbours import neighbours
+from podnet.operations.pods import pods
+from podnet.operations.ports import ports
+from podnet.operations.routes import routes
+from podnet.operations.sysctls import sysctls
+from podnet.state import Bridge, Chain, FdbEntry, Neighbour, Port, Route, Sysctl, Vxlan
+
+me = Node("me", IPv4Interface("192.168.56.11/24"), "eth0", IPv4Network("10.9.1.0/24"), (Pod("a", IPv4Address("10.9.1.2")),))
+tunnel = Vxlan("vx9", 1450, "02:00:00:00:09:01", 9, 8472, IPv4Address("192.168.56.11"), "eth0")
+there, mac = IPv4Address("10.9.2.0"), "02:00:00:00:09:02"
+links(name="links", want=[tunnel, Bridge("cni0", 1450, "02:00:00:00:09:03")])
+addresses(name="addresses", dev="cni0", want=[IPv4Interface("10.9.1.1/24")])
+neighbours(name="neighbours", dev="vx9", want=[Neighbour("vx9", there, mac)])
+fdb(name="fdb", dev="vx9", want=[FdbEntry("vx9", mac, "192.168.56.12")])
+sysctls(name="sysctls", want=[Sysctl("net/ipv4/conf/vx9/rp_filter", "2")])
+chains(name="chains", want=[Chain("filter", "PODNET-OWN", "FORWARD", ("-s 10.9.0.0/16 -j ACCEPT",))])
+pods(name="pods", want=on.on_bridge(me, IPv4Network("10.9.0.0/16"), 1450))
+ports(name="ports", want=[Port("vx9", "cni0", hairpin=False)])
+routes(name="routes", want=[Route(IPv4Network("10.9.2.0/24"), "vx9", there, onlink=True)])
+"""
+NO_TABLES = """
+from podnet.operations.addresses import addresses
+from podnet.operations.chains import chains
+from podnet.operations.links import links
+from podnet.operations.pods import pods
+from podnet.operations.routes import routes
+from podnet.state import State
+
+routes(name="routes", want=[])
+pods(name="pods", want=State())
+chains(name="chains", want=[])
+addresses(name="addresses", dev="cni0", want=[])
+links(name="links", want=[], absent=["vx9", "cni0"])
+"""
+
+
+@pytest.fixture
+def as_admin(at: At, tmp_path: Path) -> Path:
+    """Return an inventory by which the same hosts are reached as a user with passwordless sudo."""
+    inventory = tmp_path / "admin.py"
+    inventory.write_text(
+        f"import runpy\nhosts, data = runpy.run_path({str(at.inventory)!r})['nodes']\n"
+        "nodes = (hosts, data | {'ssh_user': 'admin', '_sudo': True})\n"
+    )
+    return inventory
+
+
+def test_user_with_sudo_can_do_it_all(at: At, as_admin: Path) -> None:
+    """Deploy, verify and teardown work through sudo, at the same number of commands."""
+    start = at.commands("node1")
+    assert at.apply(inventory=as_admin).changed == ALL
+    assert at.commands("node1") - start == 2
+    assert at.apply(inventory=as_admin).unchanged == ALL
+    done = at.verify(inventory=as_admin)
+    assert done.code == 0, done.said
+    assert at.apply("deploys/teardown.py", inventory=as_admin).changed == ALL
+
+
+def test_asking_first_costs_one_command_more(at: At) -> None:
+    """Without -y pyinfra looks twice, before and after its question: 3 commands on a host."""
+    start = at.commands("node1")
+    done = run("pyinfra", at.inventory, "deploys/vxlan.py", given="\n")
+    assert done.code == 0, done.said
+    assert at.commands("node1") - start == 3
+    assert at.apply("deploys/teardown.py").changed == ALL
+
+
+def test_tables_can_be_used_one_by_one(at: At, tmp_path: Path) -> None:
+    """A deploy of one's own uses the operation of each table; a second run finds nothing to do; it can be undone."""
+    own, none = tmp_path / "own.py", tmp_path / "none.py"
+    own.write_text(TABLES)
+    none.write_text(NO_TABLES)
+    before = at.sh(
+        "node1", "ip -o link | sed 's/@.*//' | cut -d: -f2; ip route; iptables-save | grep -c PODNET || test $? = 1"
+    )
+    words: list[str | Path] = ["--limit", "node1", at.inventory]
+    assert run("pyinfra", "-y", *words, own).code == 0
+    seen = at.sh("node1", "ip route; ip neigh; bridge fdb; iptables-save; ip netns; bridge link")
+    for word in (
+        "10.9.2.0/24 via 10.9.2.0 dev vx9",
+        "10.9.2.0 dev vx9 lladdr 02:00",
+        "dst 192.168.56.12",
+        "PODNET-OWN",
+    ):
+        assert word in seen
+    assert re.search("vx9: .* master cni0", seen)
+    assert "ttl=64" in at.sh("node1", "ip netns exec podnet-a ping -c 1 -w 3 10.9.1.1")
+    again = run("pyinfra", "-y", *words, own)
+    assert again.said.count("No changes") == 9, again.said
+    assert run("pyinfra", "-y", *words, none).code == 0
+    after = at.sh(
+        "node1", "ip -o link | sed 's/@.*//' | cut -d: -f2; ip route; iptables-save | grep -c PODNET || test $? = 1"
+    )
+    assert after == before
+
+
+def test_facts_can_be_asked_from_the_command_line(vxlan: At) -> None:
+    """`pyinfra INVENTORY fact` reads each table."""
+    names = ["addresses.Addresses", "chains.Chains", "fdb.Fdb", "links.Links", "neighbours.Neighbours"]
+    names += ["node.Node", "pods.Pods", "ports.Ports", "routes.Routes"]
+    done = run("pyinfra", vxlan.inventory, "fact", *(f"podnet.facts.{name}" for name in names))
+    assert done.code == 0, done.said
+    for word in ("flannel.1", "10.244.2.0", "PODNET-FWD", "podnet-pod1", '"hairpin": true'):
+        assert word in done.said
+    assert "null" not in done.out
+
+
+def test_installed_wheel_deploys_and_verifies_from_any_directory(vxlan: At, wheel_python: Path, tmp_path: Path) -> None:
+    """Two lines in an empty directory are a deploy, and `pytest --pyargs podnet.verify` proves it."""
+    (tmp_path / "deploy.py").write_text(
+        "from podnet.modes import vxlan\nfrom podnet.operations import node\n\nnode.apply(vxlan)\n"
+    )
+    vxlan.sh("node2", "ip link del flannel.1")
+    bin_ = wheel_python.parent
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+
+    def inside(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [str(bin_ / words[0]), *map(str, words[1:])]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    applied = inside("pyinfra", "-y", inventory_without_clone(vxlan, tmp_path), "deploy.py")
+    assert applied.returncode == 0, applied.stderr
+    assert vxlan.differences("node2") == []
+    for words in (["--pyargs", "podnet.verify"], []):
+        done = inside("pytest", *words, "--hosts=node1,node2,node3", f"--inventory={tmp_path / 'nodes.py'}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "19 passed" in done.stdout
+
+
+def inventory_without_clone(at: At, folder: Path) -> Path:
+    """Write an inventory of the lab's hosts as plain data, which needs nothing of the clone."""
+    hosts = [
+        (
+            f"node{i}",
+            {
+                "address": f"192.168.56.{10 + i}/24",
+                "uplink": "eth0",
+                "pod_subnet": f"10.244.{i}.0/24",
+                "pods": 2,
+                "ssh_config_file": str(at.path / "ssh_config"),
+                "ssh_known_hosts_file": str(at.path / "known_hosts"),
+                "ssh_strict_host_key_checking": "yes",
+            },
+        )
+        for i in (1, 2, 3)
+    ]
+    data = {"network": "10.244.0.0/16", "underlay_mtu": 1500, "vni": 1, "vxlan_port": 8472, "masquerade": True}
+    path = folder / "nodes.py"
+    path.write_text(f"nodes = ({hosts!r}, {data!r})\n")
+    return path
+
+
+def prompts() -> list[tuple[str, str]]:
+    """Find every command that a page shows on a host, with the host."""
+    pages = [CLONE / "README.md", *sorted((CLONE / "docs").rglob("*.md"))]
+    text = "\n".join(block for page in pages for block in blocks(page, "console"))
+    return re.findall(r"^(node\d)# (.+)$", text, re.MULTILINE)
+
+
+def test_every_command_that_the_docs_show_on_a_host_works(vxlan: At) -> None:
+    """Each line with a host's prompt runs there as it stands."""
+    assert len(prompts()) > 5
+    for host, command in prompts():
+        done = vxlan.try_sh(host, command)
+        assert done.code == 0, f"{host}# {command}: {done.said}"
