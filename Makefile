@@ -15,8 +15,8 @@ demo: setup  ## three hosts on this machine, VXLAN between them, and the proof
 	$(LAB) up --hosts 3
 	$(PYINFRA) -y inventories/lab.py deploys/vxlan.py
 	$(PYTEST) --hosts=$(HOSTS) -q
-	@echo "Look at a host: $(LAB) ssh node1, then: ip route; ip neigh show dev flannel.1; bridge fdb show dev flannel.1"
-	@echo "Break something, see it found and mended: run the pytest and the pyinfra command above again. Done: $(LAB) down"
+	@echo "See how it works: $(LAB) exec node1 -- ip -d route show dev flannel.1 (docs/modes/vxlan.md goes on from there)"
+	@echo "Break it: $(LAB) exec node2 -- ip link del flannel.1; then run the pytest and the pyinfra command above again"
 
 lint: setup
 	.venv/bin/ruff check

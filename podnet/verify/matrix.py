@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from podnet.verify.probe import Reply
 
-GAP = "  "
+GAP = " "
 
 
 def table(replies: Iterable[Reply], width: int) -> Iterator[str]:

@@ -197,6 +197,14 @@ def test_settings() -> None:
     assert of_two_words == Sysctl("net/ipv4/ip_local_port_range", "32768\t60999")
 
 
+def test_an_answer_is_never_empty() -> None:
+    """Pyinfra does not ask a fact about an empty answer, it takes its default: that means unread, and is refused."""
+    script = sysctls.Sysctls().command(["net/no/such"])
+    done = subprocess.run(["sh", "-eu"], input=script, capture_output=True, text=True, check=True)
+    assert done.stdout
+    assert sysctls.Sysctls().process(done.stdout.splitlines()) == frozenset()
+
+
 def test_pods() -> None:
     """Each namespace of ours with all that is inside; a name without a namespace is a pod without tables."""
     assert pods.Pods().process(sample("pods")) == {"podnet-pod1": POD, "podnet-stale": State()}

@@ -90,7 +90,7 @@ class Damage:
 
 
 def ip(*text: str) -> Callable[[Kernel], object]:
-    """Let somebody type lines for ip, see ip(8)."""
+    """Let somebody else type lines of that batch."""
     return lambda kernel: kernel.run(Section("ip -batch -", text))
 
 
@@ -100,7 +100,7 @@ def pod(*text: str) -> Callable[[Kernel], object]:
 
 
 def bridge(*text: str) -> Callable[[Kernel], object]:
-    """Let somebody type lines for bridge, see bridge(8)."""
+    """Let somebody else type lines about the FDB."""
     return lambda kernel: kernel.run(Section("bridge -batch -", text))
 
 
