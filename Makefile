@@ -24,12 +24,12 @@ lint: setup
 	.venv/bin/mypy
 
 golden: setup  ## write the goldens anew; read the difference before you commit it
-	.venv/bin/python -m tests.core.golden
+	.venv/bin/python -m tests.core.goldens
 
 setup:
 	@./setup
 
-clean:  ## remove the lab, its image and the virtual environment
+clean:  ## remove the lab and the virtual environment; the image stays for other clones
 	if [ -x .venv/bin/podnet ]; then $(LAB) down; fi
 	rm -rf .venv
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from podnet.labs import access, host, image
+from podnet.labs import access, host, image, modules
 from podnet.labs.error import LabError
 from podnet.labs.home import Home
 from podnet.labs.plan import Lab
 from podnet.labs.wait import STEP
 
-TOOLS = ("mmdebstrap", "systemd-nspawn", "unshare", "nsenter", "setpriv", "mount", "ssh", "ssh-keygen")
+TOOLS = ("mmdebstrap", "modprobe", "systemd-nspawn", "unshare", "nsenter", "setpriv", "mount", "ssh", "ssh-keygen")
 BURIED_WITHIN = 5.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PYTHON = (sys.executable, "-P", "-m")  # -P: what lies where the user stands is not run as root
@@ -32,6 +32,7 @@ def up(home: Home, hosts: int | None, segments: int | None, mtu: int | None) -> 
     with home.locked() as lock:
         lab, ports = shape(home, asked)
         home.save(lab, ports)
+        modules.load(home.path.parent)
         try:
             access.make_control(home, owner()[0])
             if not home.keeper:
@@ -118,6 +119,7 @@ def down(home: Home) -> None:
         for directory in (access.control(home), home.path):
             if directory.exists():
                 shutil.rmtree(directory)
+    modules.unload(home.path.parent)
     if not any(home.path.parent.iterdir()):
         home.path.parent.rmdir()
     image.tidy()

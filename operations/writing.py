@@ -79,8 +79,10 @@ def write(sections: Sequence[Section], summary: str) -> Generator[PyinfraCommand
     if host.state.is_executing:
         host.log(summary)
     if not host.state.is_executing or host.state.print_input:
-        for line in script(sections).splitlines():
-            host.log(f"  {line}")
+        for section in sections:
+            host.log(f"  {section.command}")
+            for line in section.lines:
+                host.log(f"    {line}")
     yield Batch(sections)
 
 

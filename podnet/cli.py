@@ -48,7 +48,12 @@ def parse(words: list[str]) -> argparse.Namespace:
         verb.add_argument("--name", default=home.DEFAULT, help=f"which lab ({home.DEFAULT})")
     for verb in (execute, ssh):
         verb.add_argument("host", metavar="HOST")
-    asked = parser.parse_args(words[:cut], argparse.Namespace(command=words[cut + 1 :]))
+        verb.add_argument("bare", nargs="*", help=argparse.SUPPRESS)
+    asked, unknown = parser.parse_known_args(words[:cut], argparse.Namespace(bare=[]))
+    if unknown:
+        hint = "; put -- before the command for the host" if asked.verb in {"exec", "ssh"} else ""
+        parser.error(f"{' '.join(unknown)} is no option of {asked.verb}{hint}")
+    asked.command = asked.bare + words[cut + 1 :]
     if asked.verb == "exec" and not asked.command:
         execute.error("say what to run, after --")
     return asked

@@ -1,11 +1,12 @@
 """The difference between two states in sentences: what verification says, in the words of ip(8)."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 
 from podnet import spell
 from podnet.diff import Diff
 from podnet.plan import compare
-from podnet.state import Chain, Item, State
+from podnet.state import Chain, FdbEntry, Item, Neighbour, Route, State, Sysctl
 
 NOUNS = {
     "links": "link",
@@ -30,7 +31,7 @@ def _tables(tables: Mapping[str, Diff[Item]]) -> Iterator[str]:
         for item in diff.add:
             yield f"missing {noun}: {words(item)}"
         for have, want in diff.change:
-            yield f"wrong {noun}: {words(have)}; it should be: {words(want)}"
+            yield f"wrong {noun}: {place(want)}: {'; '.join(_unlike(have, want))}"
         for item in diff.remove:
             yield f"extra {noun}: {words(item)}"
 
@@ -53,12 +54,51 @@ def _leftovers(want: State, have: State) -> Iterator[str]:
         yield f"extra noted settings: {', '.join(sorted(old.path for old in have.saved))} were not given back"
 
 
+def place(item: Item) -> str:
+    """Name what the kernel allows only one of."""
+    match item:
+        case Route():
+            return str(item.to)
+        case Neighbour():
+            return f"{item.to} dev {item.dev}"
+        case FdbEntry():
+            return f"{item.mac} dev {item.dev}"
+        case Sysctl():
+            return item.path
+        case Chain():
+            return f"{item.table} {item.chain}"
+        case _:
+            return item.dev
+
+
+def _unlike(have: Item, want: Item) -> Iterator[str]:
+    """Say field by field what is and what should be."""
+    if type(have) is not type(want):
+        yield f"it is a {type(have).__name__.lower()}, and should be a {type(want).__name__.lower()}"
+        return
+    for field in fields(want):
+        seen, wanted = getattr(have, field.name), getattr(want, field.name)
+        if field.compare and seen != wanted:
+            yield f"{field.name} is {_told(seen)}, and should be {_told(wanted)}"
+
+
+def _told(value: object) -> str:
+    match value:
+        case bool():
+            return "on" if value else "off"
+        case None | "" | ():
+            return "none"
+        case tuple():
+            return str(list(value))
+        case _:
+            return str(value)
+
+
 def words(item: Item) -> str:
     """Describe an item by the lines that would make it, which a reader can look up and type."""
     match item:
         case Chain():
-            place = f"jumped to at {', '.join(map(str, item.jumps)) or 'no place'} of {item.hook or 'no chain'}"
-            return f"{item.table} {item.chain}, {place}, with the rules {list(item.rules)}"
+            jumps = ", ".join(map(str, item.jumps)) or "nowhere"
+            return f"{place(item)} with {len(item.rules)} rules, jumped to at {jumps} of {item.hook or 'no chain'}"
         case _:
-            up = "" if getattr(item, "up", True) else " (down)"
-            return "; ".join(spell.add(item)) + up + ("" if getattr(item, "permanent", True) else " (not permanent)")
+            return "; ".join(spell.add(item))

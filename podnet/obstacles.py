@@ -3,26 +3,37 @@
 from collections.abc import Iterator
 
 from podnet.cluster import Cluster, Node
-from podnet.plan import owned
+from podnet.plan import marked, owned
 from podnet.state import State, Vxlan
 
 
 def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> list[str]:
     """Say why this host cannot become `want`: what it lacks, and what of a stranger's is in the way."""
-    found = [*_strange_kinds(want, have), *_strange_vteps(want, have)]
+    found = [*_strange_devices(want, have), *_strange_vteps(want, have)]
     if cluster is not None:
         found += [*_underlay(cluster, cluster.node(name), have), *_overlaps(cluster, want, have)]
     return found
 
 
-def _strange_kinds(want: State, have: State) -> Iterator[str]:
+def _strange_devices(want: State, have: State) -> Iterator[str]:
+    """Find devices of our names that are not ours.
+
+    On a host that bears a mark of ours, a device without the mark is ours, damaged. On any other it is a stranger's,
+    unless it has our MAC: then a run was cut between making the device and marking it.
+    """
     seen = {link.dev: link for link in have.links}
+    known = marked(have)
     for link in want.links:
         other = seen.get(link.dev)
-        if other is not None and type(other) is not type(link):
+        if other is None:
+            continue
+        kind = type(link).__name__.lower()
+        strange = not known and getattr(other, "mac", None) != getattr(link, "mac", None)
+        if type(other) is not type(link) or strange:
+            what = "on a host where nothing else is podnet's" if strange else f"and is no {kind}"
             yield (
-                f"the device {link.dev} exists and is no {type(link).__name__.lower()}, so it is not podnet's, which "
-                f"needs the name; rename it or remove it (ip link del {link.dev})"
+                f"the device {link.dev} exists {what}; podnet needs the name: rename the device or remove it "
+                f"(ip link del {link.dev})"
             )
 
 

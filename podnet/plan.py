@@ -134,6 +134,17 @@ def owned(want: State, have: State) -> State:
     return have.only(ours)
 
 
+def marked(have: State) -> bool:
+    """Say whether the host bears any mark of ours: podnet has been here."""
+    return bool(
+        have.saved
+        or have.pods
+        or any(_marked(link) for link in have.links)
+        or any(route.proto == PROTO for route in have.routes)
+        or any(chain.chain.startswith(CHAIN_PREFIX) for chain in have.chains)
+    )
+
+
 def _marked(link: Link) -> bool:
     return not isinstance(link, Nic) and link.alias == ALIAS
 

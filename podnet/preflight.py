@@ -29,9 +29,15 @@ def before_connecting(state: State) -> None:
     init = state.init
 
     def checked(inventory: Inventory, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # pyinfra's own arguments
-        _refuse_doubles()
-        if ours.describes_a_cluster(data(inventory)):
-            cluster(inventory)
+        # Only the command line calls this: importing it elsewhere would patch the whole process.
+        from pyinfra_cli.exceptions import CliError  # noqa: PLC0415  # see above
+
+        try:
+            _refuse_doubles()
+            if ours.describes_a_cluster(data(inventory)):
+                cluster(inventory)
+        except InventoryError as e:
+            raise CliError(str(e)) from e
         init(inventory, *args, **kwargs)
 
     state.init = checked  # type: ignore[method-assign]  # on this one object; see the module's docstring

@@ -43,7 +43,8 @@ def main(path: str) -> None:
 
     from podnet import preflight  # noqa: PLC0415  # see above
 
-    ctx_state.set(State())  # the inventory's file is noted there while it is run
+    # The inventory's file is noted in the state while it is run.
+    ctx_state.set(State())  # type: ignore[no-untyped-call]  # pyinfra's own
     inventory = make_inventory(path, cwd=str(Path.cwd()))
     podnet = preflight.data(inventory)
     print(json.dumps({host.name: podnet[host.name] | _ssh(host.data) for host in inventory}))

@@ -4,17 +4,20 @@ ping(8) knows one destination a process, so the command starts one for each, sid
 the number of pairs is the number of commands and the time that the slowest of them takes.
 """
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from podnet import pods
 from podnet.cluster import Cluster, Node, Pod
 
 HEADERS = 20 + 8  # IPv4 and ICMP: what ping adds to its payload
 DEADLINE = 3  # seconds: ping repeats every second until the first reply or then
-ABREAST = 100  # processes at once on one host
+ABREAST = 200  # pings at once on one host
 MARK = "==ping=="
+T = TypeVar("T")
 REPLY = re.compile(r"bytes from .* ttl=(\d+) time=([\d.]+) ms")
 
 
@@ -51,8 +54,18 @@ def script(node: Node, targets: Iterable[Node], size: int | None = None) -> str:
     """Spell the pings from all pods of `node`; `size` in bytes on the wire, not to be fragmented."""
     options = f"-n -c 1 -w {DEADLINE}" + (f" -M do -s {size - HEADERS}" if size else "")
     addresses = [str(pod.address) for target in targets for pod in target.pods]
-    inner = "\n".join(_wave(options, addresses[i : i + ABREAST]) for i in range(0, len(addresses), ABREAST))
-    return "\n".join(f"ip netns exec {pods.netns(pod)} sh -c '\n{inner}\n' {pod.name}" for pod in node.pods)
+    waves = "\n".join(_wave(options, part) for part in _parts(addresses, ABREAST))
+    together = max(1, ABREAST // max(1, len(addresses)))
+    lines = [
+        " &\n".join(f"ip netns exec {pods.netns(pod)} sh -c '\n{waves}\n' {pod.name}" for pod in part) + " &\nwait"
+        for part in _parts(node.pods, together)
+    ]
+    return "\n".join(lines) or ":"
+
+
+def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _wave(options: str, addresses: Iterable[str]) -> str:
@@ -67,9 +80,12 @@ def parse(cluster: Cluster, node: Node, output: str) -> list[Reply]:
     """Read what `script` printed on `node`."""
     names = {str(pod.address): label(peer, pod) for peer in cluster.nodes for pod in peer.pods}
     sources = {pod.name: label(node, pod) for pod in node.pods}
-    return [
-        Reply(sources[source], names[target], *_measured(said), said=said) for source, target, said in _answers(output)
-    ]
+    found = {
+        (sources[source], names[target]): Reply(sources[source], names[target], *_measured(said), said=said)
+        for source, target, said in _answers(output)
+    }
+    # They come back in any order; they are told in the inventory's.
+    return [found[pair] for pair in itertools.product(sources.values(), names.values()) if pair in found]
 
 
 def _answers(output: str) -> Iterator[tuple[str, str, str]]:

@@ -1,8 +1,10 @@
 """On the underlay pods' packets are seen in VXLAN, and never bare."""
 
+from ipaddress import IPv4Address
+
 import pytest
 
-from podnet.cluster import Node
+from podnet.cluster import Cluster, Node
 from podnet.verify import capture
 from podnet.verify.capture import UDP, NotCapturedError, Packet
 from podnet.verify.fleet import Fleet
@@ -25,20 +27,30 @@ def test_pods_packets_are_in_vxlan_on_the_wire(node: Node, fleet: Fleet, numbers
     peer = ring[(ring.index(node) + 1) % len(ring)]
     cluster = fleet.cluster
     seen = _captured(node, peer, fleet, cluster.underlay_mtu - numbers.overhead)
-    way = f"{node.name} -> {peer.name}"
-    for packet in seen:
-        bare = packet.source in cluster.network or packet.target in cluster.network
-        assert not bare, (
-            f"{way}: expected no bare pod packet on the underlay, saw one from {packet.source} to {packet.target}"
-        )
-    assert [(packet.source, packet.target) for packet in seen] == [(node.ip, peer.ip), (peer.ip, node.ip)], (
-        f"{way}: expected a packet to the peer and one back, saw {seen or 'nothing'}"
-    )
-    for packet in seen:
-        assert (packet.protocol, packet.ports[1]) == (UDP, cluster.vxlan_port), f"{way}: expected VXLAN, saw {packet}"
-        assert (packet.length, packet.fragmented) == (cluster.underlay_mtu, False), (
-            f"{way}: not one full packet: {packet}"
-        )
+    pair = {node.pods[0].address, peer.pods[0].address}
+    problems = [problem for packet in seen if (problem := _wrong(packet, cluster, pair))]
+    if [(packet.source, packet.target) for packet in seen] != [(node.ip, peer.ip), (peer.ip, node.ip)]:
+        way = ", ".join(f"{packet.source} to {packet.target}" for packet in seen) or "nothing"
+        problems.append(f"expected a packet from {node.ip} to {peer.ip} and one back, saw {way}")
+    if problems:
+        pytest.fail("\n".join(f"{node.name} -> {peer.name}: {problem}" for problem in problems), pytrace=False)
+
+
+def _wrong(packet: Packet, cluster: Cluster, pair: set[IPv4Address]) -> str | None:
+    """Say what is not as it should be with a packet on the underlay."""
+    if packet.source in cluster.network or packet.target in cluster.network:
+        return f"expected no bare pod packet on the underlay, saw one from {packet.source} to {packet.target}"
+    if packet.protocol != UDP or packet.ports[1] != cluster.vxlan_port:
+        return f"expected UDP to port {cluster.vxlan_port}, saw IP protocol {packet.protocol}"
+    if packet.fragmented or packet.length != cluster.underlay_mtu:
+        pieces = "a fragment" if packet.fragmented else "a whole packet"
+        return f"expected one whole packet of {cluster.underlay_mtu} bytes, saw {pieces} of {packet.length}"
+    try:
         inside = capture.vxlan(packet)
-        assert inside.vni == cluster.vni, f"{way}: expected VNI {cluster.vni}, saw {inside.vni}"
-        assert {inside.inner.source, inside.inner.target} == {node.pods[0].address, peer.pods[0].address}, way
+    except NotCapturedError as e:
+        return str(e)
+    if inside.vni != cluster.vni:
+        return f"expected VNI {cluster.vni}, saw {inside.vni}"
+    if {inside.inner.source, inside.inner.target} != pair:
+        return f"expected the pods' own packet inside, saw one from {inside.inner.source} to {inside.inner.target}"
+    return None

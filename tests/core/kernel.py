@@ -76,11 +76,11 @@ class Kernel:
 
     def save(self) -> list[str]:
         """Print what iptables-save would."""
-        lines = []
+        lines: list[str] = []
         for table, held in self.rules.items():
             lines += [f"*{table}", *(f":{chain} - [0:0]" for chain in held)]
-            lines += [f"-A {chain} {rule}" for chain, rules in held.items() for rule in rules]
-        return [*lines, "COMMIT"]
+            lines += [*(f"-A {chain} {rule}" for chain, rules in held.items() for rule in rules), "COMMIT"]
+        return lines
 
     def run(self, section: Section) -> None:  # noqa: C901  # one branch per command
         """Carry out one command of a batch."""

@@ -269,6 +269,18 @@ DAMAGES = [
         "addr del 10.244.1.99/24 dev cni0",
         "addr replace 10.244.1.1/24 dev cni0",
     ),
+    Damage(
+        "an address too many, that takes ours along, and with the last one a stale route",
+        ip(
+            "addr del 10.244.1.1/24 dev cni0",
+            "addr replace 10.244.1.99/24 dev cni0",
+            "addr replace 10.244.1.1/24 dev cni0",
+            "route replace 10.9.0.0/24 dev cni0 proto 77",
+        ),
+        "route del 10.9.0.0/24 dev cni0 proto 77",
+        "addr del 10.244.1.99/24 dev cni0",
+        "addr replace 10.244.1.1/24 dev cni0",
+    ),
     # neighbours
     Damage("a neighbour is deleted", ip("neigh del 10.244.2.0 dev flannel.1"), NEIGHBOURS[0]),
     Damage(
@@ -585,6 +597,19 @@ def test_a_strangers_port_on_our_bridge_and_route_to_it_stay() -> None:
     assert apply(kernel) == []
 
 
+def test_what_the_bridge_has_learnt_about_pods_stays() -> None:
+    """Whoever talked to the node stands in its ARP table for a while: that is the kernel's business."""
+    kernel = applied()
+    kernel.put("neighbours", Neighbour("cni0", IPv4Address("10.244.1.2"), "0a:58:0a:f4:01:02", permanent=False))
+    assert apply(kernel) == []
+
+
+def test_a_strangers_chain_is_not_ours_even_if_it_is_seen() -> None:
+    """The fact reads only ours; whoever hands over more loses nothing."""
+    docker = replace(MASQUERADE, chain="DOCKER")
+    assert owned(WANT, State(chains=frozenset({docker, MASQUERADE}))).chains == {MASQUERADE}
+
+
 def test_teardown_leaves_nothing_of_ours() -> None:
     """Devices, pods, rules, settings and the note of them: the host is as it was."""
     kernel = applied()
@@ -644,9 +669,12 @@ def test_every_interfaces_own_forwarding_is_noted_with_ip_forward() -> None:
 def test_a_device_that_forwarded_before_us_does_so_after_us() -> None:
     """Giving ip_forward back overwrites every interface's own value too, even one that is right at that moment."""
     kernel = strange()
+    kernel.add_link(Nic("aa0", 1500, "02:aa:00:00:00:07"))  # in the alphabet before `all`, the other ip_forward
+    kernel.sysctl("net/ipv4/conf/aa0/forwarding = 1")
     kernel.sysctl("net/ipv4/conf/br-strange/forwarding = 1")
     apply(kernel)
     apply(kernel, NONE)
+    assert kernel.sysctls["net/ipv4/conf/aa0/forwarding"] == "1"
     assert kernel.sysctls["net/ipv4/conf/br-strange/forwarding"] == "1"
     assert kernel.sysctls["net/ipv4/conf/eth0/forwarding"] == "0"
 

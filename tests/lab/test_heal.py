@@ -12,15 +12,24 @@ MAKE_VTEP = "ip link del flannel.1; ip link add flannel.1 mtu 1450 type vxlan de
 DAMAGES = {
     "the tunnel is deleted": ("ip link del flannel.1", "missing link: link add flannel.1"),
     "the bridge is deleted": ("ip link del cni0", "missing link: link add cni0"),
-    "the tunnel's MTU is changed": ("ip link set flannel.1 mtu 1400", "wrong link: link add flannel.1"),
-    "the bridge's MTU is changed": ("ip link set cni0 mtu 1500", "wrong link: link add cni0"),
+    "the tunnel's MTU is changed": (
+        "ip link set flannel.1 mtu 1400",
+        "wrong link: flannel.1: mtu is 1400, and should be 1450",
+    ),
+    "the bridge's MTU is changed": ("ip link set cni0 mtu 1500", "wrong link: cni0: mtu is 1500, and should be 1450"),
     "the VTEP's MAC is changed": ("ip link set flannel.1 address 02:00:00:00:00:99", "02:00:00:00:00:99"),
     "the tunnel goes down and up": ("ip link set flannel.1 down; ip link set flannel.1 up", "missing neighbour"),
-    "the tunnel is down": ("ip link set flannel.1 down", "(down)"),
-    "the bridge is down": ("ip link set cni0 down", "(down)"),
-    "the tunnel has another VNI": (f"{MAKE_VTEP} id 99 dstport 8472; ip link set flannel.1 up", "id 99"),
-    "the tunnel has another port": (f"{MAKE_VTEP} id 1 dstport 4789; ip link set flannel.1 up", "dstport 4789"),
-    "the tunnel learns": ("ip link set flannel.1 type vxlan learning", "8472 learning"),
+    "the tunnel is down": ("ip link set flannel.1 down", "up is off, and should be on"),
+    "the bridge is down": ("ip link set cni0 down", "up is off, and should be on"),
+    "the tunnel has another VNI": (
+        f"{MAKE_VTEP} id 99 dstport 8472; ip link set flannel.1 up",
+        "vni is 99, and should be 1",
+    ),
+    "the tunnel has another port": (
+        f"{MAKE_VTEP} id 1 dstport 4789; ip link set flannel.1 up",
+        "port is 4789, and should be 8472",
+    ),
+    "the tunnel learns": ("ip link set flannel.1 type vxlan learning", "learning is on, and should be off"),
     "an address is deleted": ("ip addr del 10.244.2.1/24 dev cni0", "missing address: addr replace 10.244.2.1/24"),
     "an address is another": (
         "ip addr del 10.244.2.1/24 dev cni0; ip addr add 10.244.2.99/24 dev cni0",
@@ -35,15 +44,18 @@ DAMAGES = {
     ),
     "the tunnel has an address more": ("ip addr add 10.244.77.0/32 dev flannel.1", "extra address"),
     "a route is deleted": ("ip route del 10.244.3.0/24", "missing route: route replace 10.244.3.0/24"),
-    "a route leads elsewhere": ("ip route replace 10.244.3.0/24 via 192.168.56.13", "wrong route"),
+    "a route leads elsewhere": (
+        "ip route replace 10.244.3.0/24 via 192.168.56.13",
+        "wrong route: 10.244.3.0/24: dev is eth0, and should be flannel.1; via is 192.168.56.13, and should be",
+    ),
     "a neighbour is deleted": ("ip neigh del 10.244.3.0 dev flannel.1", "missing neighbour: neigh replace 10.244.3.0"),
     "a neighbour has another MAC": (
         "ip neigh replace 10.244.3.0 lladdr 02:00:00:00:00:98 dev flannel.1 nud permanent",
-        "wrong neighbour: neigh replace 10.244.3.0 lladdr 02:00:00:00:00:98",
+        "wrong neighbour: 10.244.3.0 dev flannel.1: mac is 02:00:00:00:00:98",
     ),
     "a neighbour is not permanent": (
         "ip neigh replace 10.244.3.0 lladdr 02:00:00:00:00:98 dev flannel.1 nud reachable",
-        "(not permanent)",
+        "permanent is off, and should be on",
     ),
     "an FDB entry is deleted": (f"bridge fdb del {MAC3} dev flannel.1", "missing FDB entry: fdb replace"),
     "an FDB entry names another host": (
@@ -52,7 +64,7 @@ DAMAGES = {
     ),
     "an FDB entry has another port": (
         f"bridge fdb replace {MAC3} dev flannel.1 dst 192.168.56.13 port 4789",
-        "192.168.56.13 port 4789",
+        "to is 192.168.56.13 port 4789, and should be 192.168.56.13",
     ),
     "frames are flooded": (
         "bridge fdb append 00:00:00:00:00:00 dev flannel.1 dst 192.168.56.11",
@@ -60,16 +72,19 @@ DAMAGES = {
     ),
     "a sysctl is changed": (
         "sysctl -q -w net/ipv4/conf/flannel.1/rp_filter=1",
-        "wrong sysctl: net/ipv4/conf/flannel.1/rp_filter = 1",
+        "wrong sysctl: net/ipv4/conf/flannel.1/rp_filter: value is 1, and should be 2",
     ),
     "bridged packets no longer meet iptables": (
         "sysctl -q -w net/bridge/bridge-nf-call-iptables=0",
-        "wrong sysctl: net/bridge/bridge-nf-call-iptables = 0",
+        "wrong sysctl: net/bridge/bridge-nf-call-iptables: value is 0, and should be 1",
     ),
-    "the host no longer forwards": ("sysctl -q -w net/ipv4/ip_forward=0", "wrong sysctl: net/ipv4/ip_forward = 0"),
+    "the host no longer forwards": (
+        "sysctl -q -w net/ipv4/ip_forward=0",
+        "wrong sysctl: net/ipv4/ip_forward: value is 0, and should be 1",
+    ),
     "one interface no longer forwards": (
         "sysctl -q -w net/ipv4/conf/cni0/forwarding=0",
-        "wrong sysctl: net/ipv4/conf/cni0/forwarding = 0",
+        "wrong sysctl: net/ipv4/conf/cni0/forwarding: value is 0, and should be 1",
     ),
     "a firewall rule is deleted": ("iptables -D PODNET-FWD 1", "wrong firewall chain: filter PODNET-FWD"),
     "a firewall rule is added": ("iptables -I PODNET-FWD -j DROP", "wrong firewall chain: filter PODNET-FWD"),
@@ -77,8 +92,8 @@ DAMAGES = {
         "iptables -t nat -D PODNET-POSTRTG 5",
         "wrong firewall chain: nat PODNET-POSTRTG",
     ),
-    "the jump to a chain is deleted": ("iptables -D FORWARD -j PODNET-FWD", "jumped to at no place"),
-    "the jump comes twice": ("iptables -A FORWARD -j PODNET-FWD", "jumped to at 1, 2 of FORWARD"),
+    "the jump to a chain is deleted": ("iptables -D FORWARD -j PODNET-FWD", "jumps is none, and should be [1]"),
+    "the jump comes twice": ("iptables -A FORWARD -j PODNET-FWD", "jumps is [1, 2], and should be [1]"),
     "a chain is deleted": (
         "iptables -D FORWARD -j PODNET-FWD; iptables -F PODNET-FWD; iptables -X PODNET-FWD",
         "missing firewall chain: filter PODNET-FWD",
@@ -97,12 +112,21 @@ DAMAGES = {
         "ip -n podnet-pod1 route del default",
         "pod podnet-pod1: missing route: route replace 0.0.0.0/0",
     ),
-    "a pod's interface is down": ("ip -n podnet-pod1 link set eth0 down", "pod podnet-pod1: wrong link: link set eth0"),
-    "a pod's loopback is down": ("ip -n podnet-pod1 link set lo down", "pod podnet-pod1: wrong link: link set lo"),
-    "a pod's MTU is changed": ("ip -n podnet-pod1 link set eth0 mtu 1500", "mtu 1500"),
+    "a pod's interface is down": (
+        "ip -n podnet-pod1 link set eth0 down",
+        "pod podnet-pod1: wrong link: eth0: up is off, and should be on",
+    ),
+    "a pod's loopback is down": (
+        "ip -n podnet-pod1 link set lo down",
+        "pod podnet-pod1: wrong link: lo: up is off, and should be on",
+    ),
+    "a pod's MTU is changed": (
+        "ip -n podnet-pod1 link set eth0 mtu 1500",
+        "pod podnet-pod1: wrong link: eth0: mtu is 1500, and should be 1450",
+    ),
     "a pod forwards": (
         "ip netns exec podnet-pod1 sysctl -q -w net/ipv4/ip_forward=1",
-        "pod podnet-pod1: wrong sysctl: net/ipv4/ip_forward = 1",
+        "pod podnet-pod1: wrong sysctl: net/ipv4/ip_forward: value is 1, and should be 0",
     ),
     "a pod's cable is deleted": (f"ip link del {VETH}", f"missing link: link add {VETH}"),
     "a pod's end of the cable has another name": (
@@ -116,9 +140,9 @@ DAMAGES = {
     "a bridge port is unplugged": (f"ip link set {VETH} nomaster", f"missing bridge port: link set {VETH} master cni0"),
     "a bridge port is in another bridge": (
         f"ip link add strange type bridge; ip link set {VETH} master strange",
-        f"wrong bridge port: link set {VETH} master strange",
+        f"wrong bridge port: {VETH}: bridge is strange, and should be cni0",
     ),
-    "a bridge port has no hairpin": (f"bridge link set dev {VETH} hairpin off", "hairpin off"),
+    "a bridge port has no hairpin": (f"bridge link set dev {VETH} hairpin off", "hairpin is off, and should be on"),
     "a peer is left over and the VTEP has another MAC and address": (
         (
             "ip link set flannel.1 address 02:00:00:00:00:99;"
@@ -126,7 +150,7 @@ DAMAGES = {
             "ip route add 10.244.9.0/24 via 10.244.9.0 dev flannel.1 onlink;"
             "ip addr add 10.244.9.9/32 dev flannel.1; ip addr del 10.244.2.0/32 dev flannel.1"
         ),
-        "wrong link: link add flannel.1 address 02:00:00:00:00:99",
+        "wrong link: flannel.1: mac is 02:00:00:00:00:99",
     ),
     "a peer is left over": (
         (

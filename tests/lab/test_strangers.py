@@ -87,6 +87,21 @@ def test_strangers_stay_and_teardown_leaves_nothing(at: At) -> None:
     assert at.apply("deploys/teardown.py").changed == set()
 
 
+def test_device_of_a_strangers_that_has_our_name_is_left_alone(at: At) -> None:
+    """A host that bears no mark of podnet's is refused while a `cni0` or a `flannel.1` of somebody else is there."""
+    devices = "ip link add cni0 type bridge; ip addr add 172.28.0.1/24 dev cni0; "
+    devices += "ip link add flannel.1 type vxlan id 1 dev eth0 local 192.168.56.13 dstport 8472"
+    at.sh("node3", devices)
+    before = at.sh("node3", "ip -d link; ip addr; iptables-save | grep -v '^#'")
+    applied = at.apply()
+    assert (applied.code, applied.failed) == (1, {"node3"})
+    for dev in ("cni0", "flannel.1"):
+        assert f"the device {dev} exists on a host where nothing else is podnet's" in applied.log
+    assert at.sh("node3", "ip -d link; ip addr; iptables-save | grep -v '^#'") == before
+    assert at.apply("deploys/teardown.py").unchanged == {"node3"}
+    at.sh("node3", "ip link del cni0; ip link del flannel.1")
+
+
 def test_settings_go_back_to_what_they_were(at: At) -> None:
     """Whatever ip_forward, and each interface's forwarding, were before the first apply, they are after a teardown."""
     settings = "cd /proc/sys/net/ipv4; grep . ip_forward conf/*/forwarding conf/*/rp_filter"

@@ -1,0 +1,104 @@
+"""What on a host stands in the way is found before anything is changed, and told with a way out."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface
+
+import pytest
+
+from podnet.modes import vxlan
+from podnet.obstacles import obstacles
+from podnet.state import Address, Bridge, Nic, State, Vxlan
+from tests.core.examples import cluster
+from tests.core.kernel import Kernel, host
+
+CLUSTER = cluster()
+WANT = vxlan.state(CLUSTER, CLUSTER.node("node1"))
+
+
+def found(kernel: Kernel, want: State = WANT) -> list[str]:
+    """Say what stands in node1's way."""
+    return obstacles(want, kernel.see(want), CLUSTER, "node1")
+
+
+def test_a_fresh_host_has_no_obstacles() -> None:
+    """Its uplink holds its address, and nobody else is there."""
+    assert found(host()) == []
+
+
+def test_an_applied_host_has_no_obstacles() -> None:
+    """Nothing of ours is taken for a stranger's."""
+    kernel = host()
+    for link in WANT.links:
+        kernel.tables["links"].append(link)
+    kernel.tables["addresses"] += WANT.addresses
+    assert found(kernel) == []
+
+
+@pytest.mark.parametrize(
+    ("link", "kind"),
+    [(Nic("cni0", 1500, ""), "bridge"), (Bridge("flannel.1", 1500, "", alias=""), "vxlan")],
+)
+def test_a_device_of_another_kind_in_our_place_is_an_obstacle(link: Nic | Bridge, kind: str) -> None:
+    """We would have to delete what somebody made."""
+    kernel = host()
+    kernel.add_link(link)
+    (reason,) = found(kernel)
+    assert reason.startswith(f"the device {link.dev} exists and is no {kind}")
+    assert reason.endswith(f"(ip link del {link.dev})")
+
+
+def test_a_strangers_tunnel_of_the_same_vni_and_port_is_an_obstacle() -> None:
+    """The kernel allows it once; another port, or another VNI, is none of our business."""
+    kernel = host()
+    other = Vxlan("vx0", 1450, "", 1, 8472, IPv4Address("192.168.56.11"), "eth0", alias="")
+    kernel.add_link(other)
+    kernel.add_link(replace(other, dev="vx1", port=4789))
+    kernel.add_link(replace(other, dev="vx2", vni=2))
+    (reason,) = found(kernel)
+    assert reason == (
+        "the device vx0 already has VNI 1 on port 8472; remove it (ip link del vx0) or give the cluster another `vni`"
+    )
+
+
+def test_an_uplink_that_is_not_there_is_an_obstacle() -> None:
+    """The devices that there are are named to choose from."""
+    kernel = host()
+    kernel.tables["links"] = [replace(kernel.link("eth0"), dev="ens3"), kernel.link("lo")]
+    (reason,) = found(kernel)
+    assert reason == "`uplink` eth0 is no device of this host, which has ens3, lo; name the right one"
+
+
+@pytest.mark.parametrize("there", ["192.168.56.11/16", "192.168.56.99/24", None])
+def test_an_address_that_is_not_on_the_uplink_is_an_obstacle(there: str | None) -> None:
+    """Another prefix length is another address: peers would be looked for in another network."""
+    kernel = host()
+    kernel.tables["addresses"] = [Address("eth0", IPv4Interface(there))] if there else []
+    (reason,) = found(kernel)
+    said = there or "no IPv4 address"
+    assert reason == f"`address` 192.168.56.11/24 is not on eth0, which has {said}; correct one of the two"
+
+
+def test_an_underlay_mtu_that_the_uplink_lacks_is_an_obstacle() -> None:
+    """Large packets would vanish; a larger MTU than said is fine."""
+    kernel = host()
+    kernel.ip("link set eth0 mtu 9000")
+    assert found(kernel) == []
+    kernel.ip("link set eth0 mtu 1400")
+    (reason,) = found(kernel)
+    assert reason.startswith("`underlay_mtu` is 1500, but eth0 has an MTU of 1400; lower the one")
+
+
+def test_a_strangers_network_inside_the_pods_is_an_obstacle() -> None:
+    """docker0 of 10.244.77.1/24 would take the packets of a node's pods."""
+    kernel = host()
+    kernel.add_link(Bridge("docker0", 1500, "", alias=""))
+    kernel.put("addresses", Address("docker0", IPv4Interface("10.244.77.1/24")))
+    (reason,) = found(kernel)
+    assert reason.startswith("`network` 10.244.0.0/16 overlaps 10.244.77.1/24 of the device docker0")
+
+
+def test_teardown_knows_no_obstacles() -> None:
+    """Nothing is wanted, and the inventory may be gone: whoever stands in the way of nothing is left alone."""
+    kernel = host()
+    kernel.add_link(Nic("cni0", 1500, ""))
+    assert obstacles(State(), kernel.see(State()), None, "node1") == []
