@@ -15,7 +15,7 @@ from podnet.labs.home import Home
 from podnet.labs.plan import Lab
 from podnet.labs.wait import STEP
 
-TOOLS = ("mmdebstrap", "modprobe", "systemd-nspawn", "unshare", "nsenter", "setpriv", "mount", "ssh", "ssh-keygen")
+TOOLS = ("mmdebstrap", "systemd-nspawn", "unshare", "nsenter", "setpriv", "mount", "ssh", "ssh-keygen")
 BURIED_WITHIN = 5.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PYTHON = (sys.executable, "-P", "-m")  # -P: what lies where the user stands is not run as root

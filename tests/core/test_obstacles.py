@@ -34,17 +34,43 @@ def test_an_applied_host_has_no_obstacles() -> None:
     assert found(kernel) == []
 
 
-@pytest.mark.parametrize(
-    ("link", "kind"),
-    [(Nic("cni0", 1500, ""), "bridge"), (Bridge("flannel.1", 1500, "", alias=""), "vxlan")],
-)
-def test_a_device_of_another_kind_in_our_place_is_an_obstacle(link: Nic | Bridge, kind: str) -> None:
-    """We would have to delete what somebody made."""
+BRIDGE = next(link for link in WANT.links if isinstance(link, Bridge))
+TUNNEL = next(link for link in WANT.links if isinstance(link, Vxlan))
+STRANGE = [
+    Nic("cni0", 1500, ""),
+    Bridge("flannel.1", 1500, "", alias=""),
+    replace(BRIDGE, mac="02:aa:00:00:00:01", alias=""),
+]
+
+
+@pytest.mark.parametrize("link", STRANGE, ids=repr)
+def test_a_strangers_device_in_our_place_is_an_obstacle(link: Nic | Bridge) -> None:
+    """We would have to delete or bend what somebody made, of whichever kind it is."""
     kernel = host()
     kernel.add_link(link)
     (reason,) = found(kernel)
-    assert reason.startswith(f"the device {link.dev} exists and is no {kind}")
-    assert reason.endswith(f"(ip link del {link.dev})")
+    assert reason.startswith(f"the device {link.dev} exists ")
+    assert reason.endswith(f"rename the device or remove it (ip link del {link.dev})")
+
+
+def test_our_device_without_its_mark_is_no_obstacle() -> None:
+    """A run was cut before the mark, or somebody took it off on a host that has other things of ours."""
+    cut = host()
+    cut.add_link(replace(BRIDGE, alias="", up=False))
+    assert found(cut) == []
+    damaged = host()
+    damaged.add_link(TUNNEL)
+    damaged.add_link(replace(BRIDGE, alias="", mac="02:aa:00:00:00:01"))
+    assert found(damaged) == []
+
+
+def test_a_device_of_another_kind_is_an_obstacle_even_among_ours() -> None:
+    """No line could turn it into ours."""
+    kernel = host()
+    kernel.add_link(TUNNEL)
+    kernel.add_link(Nic("cni0", 1500, ""))
+    (reason,) = found(kernel)
+    assert reason.startswith("the device cni0 exists and is no bridge; podnet needs the name: ")
 
 
 def test_a_strangers_tunnel_of_the_same_vni_and_port_is_an_obstacle() -> None:

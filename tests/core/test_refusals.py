@@ -378,8 +378,8 @@ def assert_sentence(message: str, host: str, field: str, words: str) -> None:
     """Hold a refusal to its form: `host: field ...`, one printable line that ends like a sentence."""
     assert re.match(r"[^:]+: ", message)
     assert host in message
-    assert f"`{field}`" in message
-    assert words in message
+    assert message.count(f"`{field}`") == 1
+    assert message.count(words) == 1
     assert message.isprintable()
     assert re.search(r"[\w)?'`@]$", message)
     assert not re.search(r"Error|Traceback|object at 0x", message)

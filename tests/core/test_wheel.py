@@ -111,7 +111,6 @@ def test_a_project_of_ones_own_has_its_inventory_checked(installed: Path, tmp_pa
     )
     assert done.returncode == 1
     assert "node1: `uplink` is missing; give it as data of this host" in done.stderr
-    assert str(installed.parent) in done.stderr  # pyinfra tells whose line refused
 
 
 @pytest.mark.parametrize("words", [("podnet", "--help"), ("pytest", "--version"), ("pytest", "--help")])

@@ -38,7 +38,8 @@ DAMAGES = {
     "an address is first of its subnet and the kernel drops the others": (
         (
             "sysctl -q -w net.ipv4.conf.all.promote_secondaries=0 net.ipv4.conf.cni0.promote_secondaries=0;"
-            "ip addr del 10.244.2.1/24 dev cni0; ip addr add 10.244.2.99/24 dev cni0; ip addr add 10.244.2.1/24 dev cni0"
+            "ip addr del 10.244.2.1/24 dev cni0; ip addr add 10.244.2.99/24 dev cni0;"
+            "ip addr add 10.244.2.1/24 dev cni0"
         ),
         "extra address: addr replace 10.244.2.99/24",
     ),
