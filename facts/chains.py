@@ -5,7 +5,7 @@ from collections import defaultdict
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts.reading import Table, strictly
+from podnet.facts.reading import HEADING, Table, strictly
 from podnet.state import CHAIN_PREFIX, Chain
 
 COMMAND = "iptables-save"
@@ -22,12 +22,12 @@ class Chains(FactBase[Table[Chain] | None]):
 
     @override
     def command(self) -> str:
-        return f"echo '# podnet'; {COMMAND}"  # without a table it prints nothing, which must not look unreadable
+        return f"echo '{HEADING}'; {COMMAND}"
 
     @override
     def process(self, output: list[str]) -> Table[Chain] | None:
         with strictly("the firewall"):
-            return Table(parse(output))
+            return Table(parse(output[1:]))
 
 
 def parse(output: list[str]) -> frozenset[Chain]:

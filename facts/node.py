@@ -67,9 +67,12 @@ def parse(output: list[str]) -> State:
     chunks: dict[str, list[str]] = {}
     for line in output:
         if line.startswith(MARK):
-            chunks[line.removeprefix(MARK).strip()] = chunk = []
+            heading = line.removeprefix(MARK).strip()
+            chunks[heading] = []
+        elif chunks:
+            chunks[heading].append(line)
         else:
-            chunk.append(line)
+            raise ValueError(f"it begins with {line!r}")
     if "end" not in chunks:
         raise ValueError("it was cut short")
     devices, namespaces = links.read(chunks["links"])

@@ -15,6 +15,9 @@ from podnet.state import Item, plain
 
 T = TypeVar("T", bound=Item)
 
+HEADING = "# podnet"
+"""The first line of an answer that may be empty: pyinfra takes the default for no output at all."""
+
 
 class Table(frozenset[T]):
     """The items of one table: a set, which pyinfra can also print."""

@@ -6,7 +6,7 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 from podnet.batch import SAVED
-from podnet.facts.reading import Table, strictly
+from podnet.facts.reading import HEADING, Table, strictly
 from podnet.state import Sysctl
 
 ROOT = "/proc/sys/"
@@ -23,12 +23,12 @@ class Sysctls(FactBase[Table[Sysctl] | None]):
 
     @override
     def command(self, paths: Sequence[str]) -> str:
-        return script(paths)
+        return f"echo '{HEADING}'; {script(paths)}"
 
     @override
     def process(self, output: list[str]) -> Table[Sysctl] | None:
         with strictly("the list of settings"):
-            return Table(parse(output))
+            return Table(parse(output[1:]))
 
 
 def script(paths: Iterable[str]) -> str:

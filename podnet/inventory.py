@@ -57,8 +57,9 @@ class Field:
     def subnet(self, example: str) -> IPv4Network:
         """Take a network whose host bits are zero."""
         needed = f"it must be an IPv4 network with its prefix length, like {example!r}"
+        text = self.text(rf"{DOTTED}/\d{{1,2}}", needed)
         try:
-            interface = IPv4Interface(self.text(rf"{DOTTED}/\d{{1,2}}", needed))
+            interface = IPv4Interface(text)
         except ValueError as e:
             raise self.refuse(f"{needed} ({e})") from None
         network = interface.network
@@ -95,7 +96,7 @@ def describes_a_cluster(hosts: Mapping[str, Mapping[str, object]]) -> bool:
 
 
 def _node(name: str, data: Mapping[str, object]) -> Node:
-    Field(name, "name", name).text(
+    Field(name if name.isprintable() and name else "a host", "name", name).text(
         HOST_NAME, "a host's name consists of letters, digits and . _ - : + @ / and begins with a letter, a digit or @"
     )
     for required in HOST_FIELDS[:3]:
@@ -113,8 +114,9 @@ def _node(name: str, data: Mapping[str, object]) -> Node:
 
 def _address(field: Field) -> IPv4Interface:
     needed = "it must be the host's IPv4 address on the underlay with its prefix length, like '192.168.56.11/24'"
+    text = field.text(rf"{DOTTED}/\d{{1,2}}", needed)
     try:
-        interface = IPv4Interface(field.text(rf"{DOTTED}/\d{{1,2}}", needed))
+        interface = IPv4Interface(text)
     except ValueError as e:
         raise field.refuse(f"{needed} ({e})") from None
     if unusable := _unusable(interface.ip):
@@ -176,8 +178,9 @@ def _pod_name(field: Field, name: object) -> str:
 
 def _pod_address(field: Field) -> IPv4Address:
     needed = "it must be an IPv4 address without prefix length, like '10.244.1.7'"
+    text = field.text(DOTTED, needed)
     try:
-        return IPv4Address(field.text(DOTTED, needed))
+        return IPv4Address(text)
     except ValueError as e:
         raise field.refuse(f"{needed} ({e})") from None
 
