@@ -27,11 +27,13 @@ class Chains(FactBase[Table[Chain] | None]):
     @override
     def process(self, output: list[str]) -> Table[Chain] | None:
         with strictly("the firewall"):
-            return Table(parse(output[1:]))
+            return Table(parse(output))
 
 
 def parse(output: list[str]) -> frozenset[Chain]:
     """Read what `iptables-save` printed."""
+    if sum(line.startswith("*") for line in output) != output.count("COMMIT"):
+        raise ValueError("it was cut short")
     rules: dict[tuple[str, str], list[str]] = {}
     table = ""
     for line in output:

@@ -42,6 +42,8 @@ def documents(output: list[str]) -> list[list[dict[str, Any]]]:
     A filter that matches nothing prints empty objects: they are nobody.
     """
     arrays = [json.loads(line) for line in output if line.strip()]
+    if not all(isinstance(array, list) and all(isinstance(entry, dict) for entry in array) for array in arrays):
+        raise TypeError("it is no array of objects")
     return [[entry for entry in array if entry] for array in arrays]
 
 

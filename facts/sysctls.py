@@ -28,7 +28,7 @@ class Sysctls(FactBase[Table[Sysctl] | None]):
     @override
     def process(self, output: list[str]) -> Table[Sysctl] | None:
         with strictly("the list of settings"):
-            return Table(parse(output[1:]))
+            return Table(parse(line for line in output if line != HEADING))
 
 
 def script(paths: Iterable[str]) -> str:
@@ -53,7 +53,7 @@ def saved_paths() -> str:
     return f"$(if [ -e {SAVED} ]; then cut -d' ' -f1 {SAVED}; fi)"
 
 
-def parse(output: list[str]) -> frozenset[Sysctl]:
+def parse(output: Iterable[str]) -> frozenset[Sysctl]:
     """Read what `script` printed."""
     return frozenset(_sysctl(line, ":") for line in output)
 

@@ -109,7 +109,7 @@ class Cluster:
 
     def peers(self, me: Node) -> tuple[Node, ...]:
         """Everyone but `me`, in the inventory's order."""
-        return tuple(node for node in self.nodes if node is not me)
+        return tuple(node for node in self.nodes if node.name != me.name)
 
 
 def _unique(what: str, values: Iterable[tuple[object, str]], remedy: str) -> None:

@@ -28,6 +28,7 @@ PODS_BEGIN = 2  # after the subnet's own address and the gateway
 HOST_NAME = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._@/:+-]*")
 POD_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # an RFC 1123 label
 DEV_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+PREFIX_LENGTH = r"(0|[1-9]\d?)"
 DOTTED = r"\d{1,3}(\.\d{1,3}){3}"
 
 
@@ -57,7 +58,7 @@ class Field:
     def subnet(self, example: str) -> IPv4Network:
         """Take a network whose host bits are zero."""
         needed = f"it must be an IPv4 network with its prefix length, like {example!r}"
-        text = self.text(rf"{DOTTED}/\d{{1,2}}", needed)
+        text = self.text(rf"{DOTTED}/{PREFIX_LENGTH}", needed)
         try:
             interface = IPv4Interface(text)
         except ValueError as e:
@@ -96,7 +97,7 @@ def describes_a_cluster(hosts: Mapping[str, Mapping[str, object]]) -> bool:
 
 
 def _node(name: str, data: Mapping[str, object]) -> Node:
-    Field(name if name.isprintable() and name else "a host", "name", name).text(
+    Field(repr(name), "name", name).text(
         HOST_NAME, "a host's name consists of letters, digits and . _ - : + @ / and begins with a letter, a digit or @"
     )
     for required in HOST_FIELDS[:3]:
@@ -114,7 +115,7 @@ def _node(name: str, data: Mapping[str, object]) -> Node:
 
 def _address(field: Field) -> IPv4Interface:
     needed = "it must be the host's IPv4 address on the underlay with its prefix length, like '192.168.56.11/24'"
-    text = field.text(rf"{DOTTED}/\d{{1,2}}", needed)
+    text = field.text(rf"{DOTTED}/{PREFIX_LENGTH}", needed)
     try:
         interface = IPv4Interface(text)
     except ValueError as e:

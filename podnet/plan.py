@@ -199,6 +199,8 @@ def _after_flush(want: State, ours: State, remake: set[str]) -> State:
                 return item.dev not in gone and not (item.dev in readdressed and item in want.routes)
             case Address() | Port() | FdbEntry():
                 return item.dev not in gone
+            case Sysctl():
+                return _device(item.path) not in gone
             case _:
                 return True
 

@@ -19,10 +19,18 @@ from podnet.state import Address, FdbEntry, Neighbour, Route, State, Vxlan
 OVERHEAD = 20 + 8 + 8 + 14  # outer IPv4, UDP, VXLAN, inner Ethernet: RFC 7348 section 5
 
 
+SHORTENED = 10_000_000  # "flannel." and eight digits have 16 characters, one more than the kernel takes
+
+
+def device(vni: int) -> str:
+    """Name the tunnel as flannel does, or more shortly where the kernel would refuse that name."""
+    return f"vxlan.{vni}" if vni >= SHORTENED else f"flannel.{vni}"
+
+
 def state(cluster: Cluster, me: Node) -> State:
     """Compute flannel.VNI, and a route, a neighbour and an FDB entry for every peer."""
     mtu = cluster.underlay_mtu - OVERHEAD
-    dev = f"flannel.{cluster.vni}"
+    dev = device(cluster.vni)
     peers = cluster.peers(me)
     vtep = Vxlan(dev, mtu, me.vtep_mac, cluster.vni, cluster.vxlan_port, local=me.ip, lower=me.uplink)
     tunnel = State(

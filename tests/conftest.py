@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+SKIPPED: list[str] = []
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,21 @@ def run(*words: str) -> None:
     """Run a command that must succeed, and show all that it said if it does not."""
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Collect what was skipped under tests/: nothing there may be."""
+    if report.skipped and report.nodeid.startswith("tests/"):
+        SKIPPED.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that skipped a test of the project's own: a promise without proof."""
+    if SKIPPED:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which."""
+    for nodeid in SKIPPED:
+        terminalreporter.write_line(f"{nodeid} was skipped, and no skip is expected: the run fails", red=True)
