@@ -50,9 +50,9 @@ def label(node: Node, pod: Pod) -> str:
     return f"{node.name}/{pod.name}"
 
 
-def script(node: Node, targets: Iterable[Node], size: int | None = None) -> str:
+def script(node: Node, targets: Iterable[Node], size: int | None = None, deadline: int = DEADLINE) -> str:
     """Spell the pings from all pods of `node`; `size` in bytes on the wire, not to be fragmented."""
-    options = f"-n -c 1 -w {DEADLINE}" + (f" -M do -s {size - HEADERS}" if size else "")
+    options = f"-n -c 1 -w {deadline}" + (f" -M do -s {size - HEADERS}" if size else "")
     addresses = [str(pod.address) for target in targets for pod in target.pods]
     waves = "\n".join(_wave(options, part) for part in _parts(addresses, ABREAST))
     together = max(1, ABREAST // max(1, len(addresses)))

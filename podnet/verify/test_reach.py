@@ -12,8 +12,8 @@ from podnet.verify.probe import Reply
 Answers = dict[str, Answer]
 
 
-def _ping(fleet: Fleet, size: int | None = None) -> Answers:
-    return fleet.run_all(lambda node: probe.script(node, fleet.nodes, size))
+def _ping(fleet: Fleet, size: int | None = None, deadline: int = probe.DEADLINE) -> Answers:
+    return fleet.run_all(lambda node: probe.script(node, fleet.nodes, size, deadline))
 
 
 def _replies(fleet: Fleet, node: Node, answers: Answers) -> list[Reply]:
@@ -37,8 +37,8 @@ def largest(fleet: Fleet, numbers: Numbers) -> Answers:
 
 @pytest.fixture(scope="session")
 def too_large(fleet: Fleet, numbers: Numbers) -> Answers:
-    """Ping with packets of one byte more."""
-    return _ping(fleet, fleet.cluster.underlay_mtu - numbers.overhead + 1)
+    """Ping with packets of one byte more. The refusal comes at once; ping would go on asking until the deadline."""
+    return _ping(fleet, fleet.cluster.underlay_mtu - numbers.overhead + 1, deadline=1)
 
 
 def _fail_if(problems: list[str]) -> None:

@@ -6,9 +6,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from podnet.cluster import Cluster
 from podnet.differences import differences
 from podnet.facts import node
 from podnet.inventory import read
@@ -55,6 +57,12 @@ class Applied:
     unchanged: frozenset[str]
     failed: frozenset[str]
     log: str
+
+
+@cache
+def cluster_of(inventory: Path, _: str) -> Cluster:
+    """Read an inventory once for each shape of its lab: pyinfra takes half a second to do so."""
+    return read(load(inventory))
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,6 @@ class At:
 
     def differences(self, host: str) -> list[str]:
         """Compare a host's tables with the computed ones, as the verification does, but in this process."""
-        cluster = read(load(self.inventory))
+        cluster = cluster_of(self.inventory, (self.path / "lab.json").read_text())
         want = vxlan.state(cluster, cluster.node(host))
         return differences(want, node.parse(self.sh(host, node.script(*node.paths_of(want))).splitlines()))
