@@ -17,7 +17,7 @@ class Chains(FactBase[Table[Chain] | None]):
     .. code:: python
 
         chains = host.get_fact(Chains)
-        assert any(chain.chain == "PODNET-FWD" and chain.jumps == (1,) for chain in chains)
+        assert any(chain.chain == "PODNET-FWD" and chain.jumps == (("FORWARD", 1),) for chain in chains)
     """
 
     @override
@@ -46,14 +46,13 @@ def parse(output: list[str]) -> frozenset[Chain]:
             case "-":
                 chain, _, rule = rest.partition(" ")
                 rules[table, chain].append(rule)
-    jumps: dict[tuple[str, str], tuple[str, list[int]]] = defaultdict(lambda: ("", []))
+    jumps: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     for (table, chain), lines in rules.items():
         for position, rule in enumerate(lines, 1):
             if rule.startswith(f"-j {CHAIN_PREFIX}"):
-                ours = (table, rule.removeprefix("-j "))
-                jumps[ours] = (chain, [*jumps[ours][1], position])
+                jumps[table, rule.removeprefix("-j ")].append((chain, position))
     return frozenset(
-        Chain(table, chain, jumps[table, chain][0], tuple(lines), tuple(jumps[table, chain][1]))
+        Chain(table, chain, tuple(jumps[table, chain]), tuple(lines))
         for (table, chain), lines in rules.items()
         if chain.startswith(CHAIN_PREFIX)
     )

@@ -7,7 +7,7 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 from podnet.facts.reading import Table, documents, strictly
-from podnet.state import Bridge, Link, Nic, Veth, Vxlan
+from podnet.state import NETNS_PREFIX, Bridge, Link, Nic, Veth, Vxlan
 
 COMMANDS = ("ip -d -j link show", "ip -j netns list")
 
@@ -37,7 +37,10 @@ def read(output: list[str]) -> tuple[list[dict[str, Any]], dict[int, str]]:
     On a host that never had a named namespace `ip netns list` prints nothing at all.
     """
     devices, *namespaces = documents(output)
-    return devices, {entry["id"]: entry["name"] for listed in namespaces for entry in listed if "id" in entry}
+    listed = [entry for entries in namespaces for entry in entries if "id" in entry]
+    # A container runtime may have given one of our namespaces a second name: ours is told.
+    listed.sort(key=lambda entry: str(entry["name"]).startswith(NETNS_PREFIX))
+    return devices, {entry["id"]: entry["name"] for entry in listed}
 
 
 def parse(links: list[dict[str, Any]], namespaces: dict[int, str]) -> frozenset[Link]:

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from podnet.labs.error import LabError
 
 NAME = re.compile(r"[a-z0-9-]{1,20}")
-ALLOWED = {"hosts": range(1, 201), "segments": range(1, 9), "mtu": range(576, 65536)}
+ALLOWED = {"hosts": range(1, 201), "segments": range(1, 9), "mtu": range(656, 65536)}
 
 ROUTER = "router"
 GATEWAY = 1  # the last byte of a segment's gateway; node N has N + 10

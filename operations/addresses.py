@@ -27,7 +27,6 @@ def addresses(dev: str, want: Iterable[IPv4Interface]) -> Generator[PyinfraComma
         from ipaddress import IPv4Interface
 
         from podnet.operations.addresses import addresses
-        from podnet.state import Address
 
         addresses(name="The gateway's address", dev="cni0", want=[IPv4Interface("10.244.1.1/24")])
     """

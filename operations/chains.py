@@ -14,7 +14,7 @@ from podnet.state import Chain
 @operation()
 def chains(want: Iterable[Chain]) -> Generator[PyinfraCommand]:
     """
-    Make our chains, those whose names begin with PODNET-, exactly `want`, each jumped to first by its hook.
+    Make our chains, those whose names begin with PODNET-, exactly `want`.
 
     + want: the chains, with rules as iptables-save(8) prints them
 
@@ -25,7 +25,7 @@ def chains(want: Iterable[Chain]) -> Generator[PyinfraCommand]:
         from podnet.operations.chains import chains
         from podnet.state import Chain
 
-        accept = Chain("filter", "PODNET-FWD", "FORWARD", ("-s 10.244.0.0/16 -j ACCEPT",))
+        accept = Chain("filter", "PODNET-FWD", (("FORWARD", 1),), ("-s 10.244.0.0/16 -j ACCEPT",))
         chains(name="Let pods' packets through", want=[accept])
     """
     have = host.get_fact(Chains)

@@ -11,7 +11,7 @@ from podnet.batch import sections
 from podnet.facts.links import Links
 from podnet.operations.writing import unread, write
 from podnet.plan import plan, summary
-from podnet.state import ALIAS, Link, Nic, State
+from podnet.state import ALIAS, Device, Link, State
 
 
 @operation()
@@ -40,6 +40,6 @@ def links(want: Iterable[Link], absent: Iterable[str] = ()) -> Generator[Pyinfra
         return
     names = {link.dev for link in wanted}
     mine = {link for link in have if link.dev in names}
-    mine |= {replace(link, alias=ALIAS) for link in have if link.dev in unwanted and not isinstance(link, Nic)}
+    mine |= {replace(link, alias=ALIAS) for link in have if link.dev in unwanted and isinstance(link, Device)}
     todo = plan(State(links=wanted), State(links=frozenset(mine)))
     yield from write(sections(todo), summary(todo))

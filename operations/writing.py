@@ -124,6 +124,8 @@ def explain(sections: Sequence[Section], output: CommandOutput) -> str:
     words = "; ".join(line.strip() for line in output.stderr_lines if line.strip()) or "it said nothing"
     if not begun:
         return f"the batch could not be started: {words}"
+    if begun[-1] == "done":
+        return "the connection ended before its result was known: run it again"
     section = sections[int(begun[-1])]
     failed = FAILED_LINE.search(words)
     number = int(failed[1]) if failed else 0

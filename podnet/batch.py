@@ -9,15 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from podnet import spell
-from podnet.plan import FORWARD_ALL, Plan
+from podnet.plan import FORWARD_ALL, MODULES, Plan
 from podnet.state import Address, Sysctl
 
 FOLDER = "/etc/podnet"
 SAVED = f"{FOLDER}/sysctls"
 """Where the host keeps the values that settings had before podnet, one `path = value` a line."""
-
-MODULES = {"net/bridge/": "br_netfilter"}
-"""Settings that exist only once a module is loaded. Modules of device kinds are loaded by the kernel itself."""
 
 IPTABLES = "iptables-restore -w 5 --noflush"
 """-w: wait up to 5 seconds for whoever else is changing rules."""

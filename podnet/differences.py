@@ -89,7 +89,7 @@ def _told(value: object) -> str:
         case None | "" | ():
             return "none"
         case tuple():
-            return str(list(value))
+            return ", ".join(f"{part[0]} {part[1]}" if isinstance(part, tuple) else repr(part) for part in value)
         case _:
             return str(value)
 
@@ -98,7 +98,6 @@ def words(item: Item) -> str:
     """Describe an item by the lines that would make it, which a reader can look up and type."""
     match item:
         case Chain():
-            jumps = ", ".join(map(str, item.jumps)) or "nowhere"
-            return f"{place(item)} with {len(item.rules)} rules, jumped to at {jumps} of {item.hook or 'no chain'}"
+            return f"{place(item)} with {len(item.rules)} rules, jumped to from {_told(item.jumps)}"
         case _:
             return "; ".join(spell.add(item))

@@ -30,14 +30,13 @@ def _sysctls(me: Node, devices: Iterable[str]) -> Iterable[Sysctl]:
         yield Sysctl(f"net/ipv4/conf/{dev}/forwarding", "1")
         yield Sysctl(f"net/ipv4/conf/{dev}/rp_filter", LOOSE)
         yield Sysctl(f"net/ipv6/conf/{dev}/accept_ra", "0")
-    # Bridged packets meet iptables too, as service rules of whoever runs on these pods expect.
-    yield Sysctl("net/bridge/bridge-nf-call-iptables", "1")
 
 
 def _accept(cluster: Cluster) -> Chain:
     """Accept what comes from or goes to a pod, whatever the policy of FORWARD is."""
     network = cluster.network
-    return Chain("filter", CHAIN_PREFIX + "FWD", "FORWARD", (f"-s {network} -j ACCEPT", f"-d {network} -j ACCEPT"))
+    rules = (f"-s {network} -j ACCEPT", f"-d {network} -j ACCEPT")
+    return Chain("filter", CHAIN_PREFIX + "FWD", (("FORWARD", 1),), rules)
 
 
 def _masquerade(cluster: Cluster, me: Node) -> Chain:
@@ -46,7 +45,7 @@ def _masquerade(cluster: Cluster, me: Node) -> Chain:
     return Chain(
         "nat",
         CHAIN_PREFIX + "POSTRTG",
-        "POSTROUTING",
+        (("POSTROUTING", 1),),
         (
             "-m mark --mark 0x4000/0x4000 -j RETURN",  # kube-proxy has decided already
             f"-s {own} -d {network} -j RETURN",

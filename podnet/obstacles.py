@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 from podnet.cluster import Cluster, Node
 from podnet.plan import marked, owned
-from podnet.state import State, Vxlan
+from podnet.state import Address, State, Vxlan
 
 
 def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> list[str]:
     """Say why this host cannot become `want`: what it lacks, and what of a stranger's is in the way."""
     found = [*_strange_devices(want, have), *_strange_vteps(want, have)]
     if cluster is not None:
-        found += [*_underlay(cluster, cluster.node(name), have), *_overlaps(cluster, want, have)]
+        found += [*_underlay(cluster, cluster.node(name), want, have), *_overlaps(cluster, want, have)]
     return found
 
 
@@ -50,13 +50,15 @@ def _strange_vteps(want: State, have: State) -> Iterator[str]:
                 )
 
 
-def _underlay(cluster: Cluster, me: Node, have: State) -> Iterator[str]:
+def _underlay(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[str]:
+    if me.uplink in {link.dev for link in want.links}:
+        yield f"`uplink` {me.uplink} is a device that podnet makes; name the one that leads to other hosts"
+        return
     mtus = {link.dev: link.mtu for link in have.links}
-    held = {item.address: item.dev for item in have.addresses}
     if me.uplink not in mtus:
         yield f"`uplink` {me.uplink} is no device of this host, which has {', '.join(sorted(mtus))}; name the right one"
         return
-    if held.get(me.address) != me.uplink:
+    if Address(me.uplink, me.address) not in have.addresses:
         there = ", ".join(str(item.address) for item in have.addresses if item.dev == me.uplink) or "no IPv4 address"
         yield f"`address` {me.address} is not on {me.uplink}, which has {there}; correct one of the two"
     if mtus[me.uplink] < cluster.underlay_mtu:

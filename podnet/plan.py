@@ -18,6 +18,7 @@ from podnet.state import (
     Address,
     Bridge,
     Chain,
+    Device,
     FdbEntry,
     Item,
     Link,
@@ -28,11 +29,15 @@ from podnet.state import (
     State,
     Sysctl,
     Veth,
-    Vxlan,
 )
 
 FORWARD_ALL = "net/ipv4/ip_forward"
 """Writing another value here overwrites every interface's own `forwarding` (kernel, devinet_sysctl_forward)."""
+
+SMALLEST_IPV6_MTU = 1280  # RFC 8200 section 5
+
+MODULES = {"net/bridge/": "br_netfilter"}
+"""Settings that exist only once a module is loaded. Modules of device kinds are loaded by the kernel itself."""
 
 NEW_NETNS = State(links=frozenset({Nic("lo", 65536, "00:00:00:00:00:00", up=False)}))
 """What the kernel gives a network namespace at its birth."""
@@ -100,10 +105,19 @@ def _diffs(want: State, ours: State) -> dict[str, Diff[Item]]:
 
 
 def supported(want: State, have: State) -> State:
-    """Leave out IPv6 settings where the host has no IPv6: there is nothing then that they could protect from."""
-    if any(seen.path.startswith("net/ipv6/") for seen in have.sysctls):
-        return want
-    return want.only(lambda item: not (isinstance(item, Sysctl) and item.path.startswith("net/ipv6/")))
+    """Leave out IPv6 settings where there is no IPv6, and nothing that they could protect from.
+
+    That is so on a host without it, and on a device whose MTU is too small for it.
+    """
+    present = any(seen.path.startswith("net/ipv6/") for seen in have.sysctls)
+    too_small: set[str | None] = {link.dev for link in want.links if link.mtu < SMALLEST_IPV6_MTU}
+
+    def has_place(item: Item) -> bool:
+        if not isinstance(item, Sysctl) or not item.path.startswith("net/ipv6/"):
+            return True
+        return present and _device(item.path) not in too_small
+
+    return want.only(has_place)
 
 
 def owned(want: State, have: State) -> State:
@@ -117,9 +131,7 @@ def owned(want: State, have: State) -> State:
 
     def ours(item: Item) -> bool:
         match item:
-            case Bridge() | Vxlan() | Veth() | Nic():
-                return item.dev in links
-            case Address() | Port() | FdbEntry():
+            case Link() | Address() | Port() | FdbEntry():
                 return item.dev in links
             case Neighbour():
                 return item.dev in links and (item.permanent or item.key in keys["neighbours"])
@@ -146,7 +158,7 @@ def marked(have: State) -> bool:
 
 
 def _marked(link: Link) -> bool:
-    return not isinstance(link, Nic) and link.alias == ALIAS
+    return isinstance(link, Device) and link.alias == ALIAS
 
 
 def _broken(netns: str, want: State, ours: State) -> bool:
@@ -163,12 +175,12 @@ def _remade(want: State, ours: State, broken: set[str]) -> set[str]:
     remade = {link.dev for link in ours.links if isinstance(link, Veth) and link.netns in broken}
     for link in want.links:
         match seen.get(link.dev), link:
-            case Vxlan() as old, Vxlan():
-                if (old.vni, old.port, old.lower, old.group) != (link.vni, link.port, link.lower, link.group):
-                    remade.add(link.dev)
             case Veth(), Veth(netns=str(netns)):
-                whole = _has(ours.pods.get(netns, State()), link.peer) and _leads_to(netns, link, ours)
-                if not whole:
+                loose = netns in want.pods and not _has(ours.pods.get(netns, State()), link.peer)
+                if loose or not _leads_to(netns, link, ours):
+                    remade.add(link.dev)
+            case Device() as old, Device():
+                if any(getattr(old, name) != getattr(link, name) for name in link.FIXED):
                     remade.add(link.dev)
     return remade
 
@@ -191,7 +203,7 @@ def _after_flush(want: State, ours: State, remake: set[str]) -> State:
 
     def stays(item: Item) -> bool:
         match item:
-            case Bridge() | Vxlan() | Veth() | Nic():
+            case Link():
                 return item.dev not in remake
             case Neighbour():
                 return item.dev not in gone | remac and not (item.dev in readdressed and item in want.neighbours)
@@ -222,7 +234,12 @@ def _first_touched(want: State, have: State, tables: Mapping[str, Diff[Item]]) -
     touched = {new.path for _, new in tables["sysctls"].change if isinstance(new, Sysctl)}
     if FORWARD_ALL in touched - noted:
         touched |= {path for path in now if _is_forwarding(path)}
-    return frozenset(now[path] for path in touched - noted if _device(path) not in own)
+    # A setting that comes into being with its module is 1 at once; before, it was as if it were 0.
+    born = {
+        new.path for new in tables["sysctls"].add if isinstance(new, Sysctl) and new.path.startswith(tuple(MODULES))
+    }
+    before = {Sysctl(path, "0") for path in born - noted}
+    return frozenset({now[path] for path in touched - noted if _device(path) not in own} | before)
 
 
 def _given_back(old: frozenset[Sysctl], have: State) -> frozenset[Sysctl]:

@@ -24,6 +24,8 @@ def on_bridge(me: Node, network: IPv4Network, mtu: int) -> State:
         # hairpin: a pod that talks to a service it is itself behind must get its own frame back.
         ports=frozenset(Port(veth.dev, BRIDGE, hairpin=True) for veth in cables.values()),
         addresses=frozenset({Address(BRIDGE, me.gateway)}),
+        # Packets that are only switched meet iptables too, as service rules of whoever runs in these pods expect.
+        sysctls=frozenset({Sysctl("net/bridge/bridge-nf-call-iptables", "1")}),
         pods={netns(pod): inside(me, pod, network, mtu) for pod in me.pods},
     )
 

@@ -25,7 +25,10 @@ from podnet.errors import ClusterError
 
 
 def before_connecting(state: State) -> None:
-    """Have pyinfra refuse a bad inventory before it contacts anybody. Inventories without podnet's data pass."""
+    """Have pyinfra refuse a bad inventory before it contacts anybody. Inventories without podnet's data pass.
+
+    An inventory's file is run once more for it, since pyinfra forgets which hosts were listed twice.
+    """
     init = state.init
 
     def checked(inventory: Inventory, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # pyinfra's own arguments

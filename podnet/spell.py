@@ -8,6 +8,7 @@ from podnet.state import (
     Address,
     Bridge,
     Chain,
+    Device,
     FdbEntry,
     Item,
     Link,
@@ -24,7 +25,7 @@ from podnet.state import (
 def add(item: Item) -> list[str]:
     """Spell the lines that make `item` where nothing of its key is."""
     match item:
-        case Bridge() | Vxlan() | Veth():
+        case Device():
             return [f"link add {item.dev} {_link(item)}", f"link set {item.dev} alias {item.alias} up"]
         case Nic():
             return [f"link set {item.dev} address {item.mac} mtu {item.mtu} up"]
@@ -45,17 +46,18 @@ def add(item: Item) -> list[str]:
         case Sysctl():
             return [f"{item.path} = {item.value}"]
         case Chain():
-            return _table(item.table, [*_rules(item), f"-I {item.hook} 1 -j {item.chain}"])
+            return _table(item.table, [*_rules(item), *_jump(item)])
+        case _:
+            raise TypeError(f"{item} is of a kind that nobody has spelled")
 
 
 def change(have: Item, want: Item) -> list[str]:
     """Spell the lines that turn `have` into `want`, which has the same key."""
     match have, want:
-        case (Bridge() | Vxlan() | Veth() | Nic(), Bridge() | Vxlan() | Veth() | Nic()):
+        case Link(), Link():
             return _change_link(have, want)
         case Chain(), Chain():
-            old = [f"-D {have.hook} -j {have.chain}" for _ in have.jumps]
-            return _table(want.table, [*old, *_rules(want), f"-I {want.hook} 1 -j {want.chain}"])
+            return _table(want.table, [*_no_jump(have), *_rules(want), *_jump(want)])
         case _:
             return add(want)
 
@@ -63,7 +65,7 @@ def change(have: Item, want: Item) -> list[str]:
 def remove(item: Item) -> list[str]:
     """Spell the lines after which nothing is left of `item`."""
     match item:
-        case Bridge() | Vxlan() | Veth():
+        case Device():
             return [f"link del {item.dev}"]
         case Port():
             return [f"link set {item.dev} nomaster"]
@@ -76,13 +78,12 @@ def remove(item: Item) -> list[str]:
         case Route():
             return [f"route del {_route(item)}"]
         case Chain():
-            jumps = [f"-D {item.hook} -j {item.chain}" for _ in item.jumps]
-            return _table(item.table, [*jumps, f"-F {item.chain}", f"-X {item.chain}"])
-        case Nic() | Sysctl():
+            return _table(item.table, [*_no_jump(item), f"-F {item.chain}", f"-X {item.chain}"])
+        case _:
             raise TypeError(f"{item} was not made by podnet, hence is not podnet's to remove")
 
 
-def _link(link: Bridge | Vxlan | Veth) -> str:
+def _link(link: Device) -> str:
     match link:
         case Bridge():
             return f"address {link.mac} mtu {link.mtu} type bridge"
@@ -95,6 +96,8 @@ def _link(link: Bridge | Vxlan | Veth) -> str:
             )
         case Veth():
             return f"mtu {link.mtu} type veth peer name {link.peer} mtu {link.mtu} netns {link.netns}"
+        case _:
+            raise TypeError(f"{link} is of a kind that nobody has spelled")
 
 
 def _learning(link: Vxlan) -> str:
@@ -103,11 +106,12 @@ def _learning(link: Vxlan) -> str:
 
 def _change_link(have: Link, want: Link) -> list[str]:
     words = []
-    if not isinstance(want, Veth) and not isinstance(have, Veth) and have.mac != want.mac:
-        words.append(f"address {want.mac}")
+    mac = getattr(want, "mac", None)
+    if getattr(have, "mac", None) != mac:
+        words.append(f"address {mac}")
     if have.mtu != want.mtu:
         words.append(f"mtu {want.mtu}")
-    if not isinstance(want, Nic) and not isinstance(have, Nic) and have.alias != want.alias:
+    if isinstance(want, Device) and isinstance(have, Device) and have.alias != want.alias:
         words.append(f"alias {want.alias}")
     if have.up != want.up:
         words.append("up")
@@ -132,6 +136,14 @@ def _route(route: Route) -> str:
 def _table(table: str, lines: list[str]) -> list[str]:
     """One table is one transaction: at no moment is a rule missing."""
     return [f"*{table}", *lines, "COMMIT"]
+
+
+def _jump(chain: Chain) -> list[str]:
+    return [f"-I {hook} {position} -j {chain.chain}" for hook, position in chain.jumps]
+
+
+def _no_jump(chain: Chain) -> list[str]:
+    return [f"-D {hook} -j {chain.chain}" for hook, _ in chain.jumps]
 
 
 def _rules(chain: Chain) -> list[str]:

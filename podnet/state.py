@@ -7,7 +7,7 @@ value are one thing that is wrong, not two things. Keys are made of numbers and 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 PROTO = "77"
 """The routing protocol number that marks our routes (rtnetlink(7), rtm_protocol): no daemon of iproute2's
@@ -26,14 +26,12 @@ Key: TypeAlias = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Bridge:
-    """A software switch."""
+class Link:
+    """A device: `ip link`."""
 
     dev: str
     mtu: int
-    mac: str
-    up: bool = True
-    alias: str = ALIAS
+    up: bool = field(default=True, kw_only=True)
 
     @property
     def key(self) -> Key:
@@ -41,15 +39,38 @@ class Bridge:
 
 
 @dataclass(frozen=True, slots=True)
-class Vxlan:
+class Nic(Link):
+    """A device that somebody else made: hardware, a loopback, or the end of a cable inside a namespace."""
+
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Device(Link):
+    """A device that podnet makes. `FIXED` are the fields that the kernel does not change in a device that exists."""
+
+    FIXED: ClassVar[tuple[str, ...]] = ()
+
+    alias: str = field(default=ALIAS, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge(Device):
+    """A software switch."""
+
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vxlan(Device):
     """A tunnel endpoint (VTEP): Ethernet frames inside UDP, RFC 7348.
 
     `lower` is the device that carries the outer packets, `group` a flood or default destination (we want none:
     every destination stands in the FDB).
     """
 
-    dev: str
-    mtu: int
+    FIXED: ClassVar[tuple[str, ...]] = ("vni", "port", "lower", "group")
+
     mac: str
     vni: int
     port: int
@@ -57,48 +78,17 @@ class Vxlan:
     lower: str | None
     learning: bool = False
     group: str | None = None
-    up: bool = True
-    alias: str = ALIAS
-
-    @property
-    def key(self) -> Key:
-        return (self.dev,)
 
 
 @dataclass(frozen=True, slots=True)
-class Veth:
+class Veth(Device):
     """The host's end of a virtual cable whose other end, `peer`, lies in the network namespace `netns`.
 
     The kernel tells the host neither the other end's name nor its MAC: those are the namespace's own table.
     """
 
-    dev: str
-    mtu: int
     netns: str | None
     peer: str = field(default="eth0", compare=False)
-    up: bool = True
-    alias: str = ALIAS
-
-    @property
-    def key(self) -> Key:
-        return (self.dev,)
-
-
-@dataclass(frozen=True, slots=True)
-class Nic:
-    """A device that somebody else made: hardware, a loopback, or the end of a cable inside a namespace."""
-
-    dev: str
-    mtu: int
-    mac: str
-    up: bool = True
-
-    @property
-    def key(self) -> Key:
-        return (self.dev,)
-
-
-Link: TypeAlias = Bridge | Vxlan | Veth | Nic
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,17 +175,16 @@ class Sysctl:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """An iptables chain of ours: rules in the words of iptables-save(8), and where `hook` jumps to it.
+    """An iptables chain of ours: where it is jumped to, and its rules in the words of iptables-save(8).
 
-    `jumps` are the positions of those jumps in the hook: ours comes first, so that neither an earlier REJECT nor
-    the policy is asked before us.
+    `jumps` are the calling chains, with the jump's position in each. Ours comes first (1) in one of the kernel's own
+    chains, so that neither an earlier REJECT nor the policy is asked before us.
     """
 
     table: str
     chain: str
-    hook: str
+    jumps: tuple[tuple[str, int], ...]
     rules: tuple[str, ...]
-    jumps: tuple[int, ...] = (1,)
 
     @property
     def key(self) -> Key:

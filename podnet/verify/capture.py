@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from podnet import pods
-from podnet.cluster import Cluster, Node
+from podnet.cluster import Node
 from podnet.verify.probe import HEADERS
 
 ETHERNET = 14
+IPV4 = 20
 LINKTYPE_ETHERNET = 1
-UDP = 17
 DEADLINE = 5  # seconds to see the two packets of one ping
 MORE_OR_OFFSET = 0x3FFF  # of the fragment field: anything set means a piece of a packet
+MARK = "==wire=="
 
 
 class NotCapturedError(Exception):
@@ -22,46 +23,69 @@ class NotCapturedError(Exception):
 
 @dataclass(frozen=True)
 class Packet:
-    """An IPv4 packet on the wire."""
+    """An IPv4 packet on the wire, whole from its header on."""
 
-    source: IPv4Address
-    target: IPv4Address
-    protocol: int
-    length: int
-    fragmented: bool
-    payload: bytes
+    raw: bytes
 
     @property
-    def ports(self) -> tuple[int, int]:
-        """Return UDP's source and destination port."""
-        source, target = struct.unpack_from("!HH", self.payload)
-        return source, target
+    def source(self) -> IPv4Address:
+        return IPv4Address(self.raw[12:16])
+
+    @property
+    def target(self) -> IPv4Address:
+        return IPv4Address(self.raw[16:20])
+
+    @property
+    def protocol(self) -> int:
+        return self.raw[9]
+
+    @property
+    def length(self) -> int:
+        return int.from_bytes(self.raw[2:4])
+
+    @property
+    def fragmented(self) -> bool:
+        return bool(int.from_bytes(self.raw[6:8]) & MORE_OR_OFFSET)
 
 
-def script(cluster: Cluster, node: Node, peer: Node, size: int) -> str:
-    """Spell: capture what `node` exchanges with `peer` or with any pod, while its first pod pings the peer's first.
+def between(a: IPv4Address, b: IPv4Address, at: int) -> str:
+    """Spell a pcap-filter(7) for IPv4 packets of two pods, whose header begins `at` bytes behind the outer one's."""
+    one, other = (f"0x{int(address):08x}" for address in (a, b))
+    source, target = f"ip[{at + 12}:4]", f"ip[{at + 16}:4]"
+    # `and` binds no closer than `or` there.
+    return f"(({source} = {one} and {target} = {other}) or ({source} = {other} and {target} = {one}))"
+
+
+def script(node: Node, peer: Node, size: int, outer: str, overhead: int) -> str:
+    """Spell: capture what the first pods of `node` and `peer` exchange, wrapped or bare, while one pings the other.
 
     tcpdump is asked for two packets, the ping and its reply, and ends by itself; the ping waits until it listens.
+    The file's name ends like this because Debian's AppArmor profile lets tcpdump write no other.
     """
+    pair = (node.pods[0].address, peer.pods[0].address)
+    wanted = f"({outer} and {between(*pair, at=overhead)}) or {between(*pair, at=0)}"
     listen = f"tcpdump -i {node.uplink} -nn --immediate-mode -U -c 2"
-    ping = f"ping -n -c 1 -w {DEADLINE} -M do -s {size - HEADERS} {peer.pods[0].address}"
-    wanted = f"udp port {cluster.vxlan_port} and host {peer.ip} or net {cluster.network}"
+    ping = f"ping -n -c 1 -w {DEADLINE} -M do -s {size - HEADERS} {pair[1]}"
     return f"""set -eu
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
-timeout -s INT {DEADLINE} {listen} -w "$folder/pcap" '{wanted}' 2>"$folder/said" &
+timeout -s INT {DEADLINE} {listen} -w "$folder/wire.pcap" '{wanted}' 2>"$folder/said" &
 until grep -q 'listening on' "$folder/said"; do
   if ! kill -0 $!; then cat "$folder/said" >&2; exit 1; fi
 done
 ip netns exec {pods.netns(node.pods[0])} {ping} >&2 || echo lost >&2
 wait $! || cat "$folder/said" >&2
-od -An -v -tx1 "$folder/pcap"
+echo '{MARK}'
+od -An -v -tx1 "$folder/wire.pcap"
 """
 
 
 def parse(output: str) -> list[Packet]:
-    """Read the hexadecimal text of a capture file (pcap-savefile(5))."""
-    raw = bytes.fromhex("".join(output.split()))
+    """Read the hexadecimal text of a capture file (pcap-savefile(5)), which follows the mark."""
+    try:
+        raw = bytes.fromhex("".join(output.partition(MARK)[2].split()))
+    except ValueError as e:
+        raise NotCapturedError(f"od printed something else than hexadecimal numbers: {e}") from e
     if len(raw) < 24 or struct.unpack_from("<I", raw)[0] != 0xA1B2C3D4:
         raise NotCapturedError(f"a capture file begins otherwise than {raw[:4].hex()!r}")
     (linktype,) = struct.unpack_from("<I", raw, 20)
@@ -69,7 +93,7 @@ def parse(output: str) -> list[Packet]:
         raise NotCapturedError(
             f"the uplink's frames are of link type {linktype}; only Ethernet ({LINKTYPE_ETHERNET}) is read"
         )
-    return [packet(frame[ETHERNET:]) for frame in _frames(raw)]
+    return [Packet(frame[ETHERNET:]) for frame in _frames(raw)]
 
 
 def _frames(raw: bytes) -> Iterator[bytes]:
@@ -78,33 +102,3 @@ def _frames(raw: bytes) -> Iterator[bytes]:
         (captured,) = struct.unpack_from("<I", raw, start + 8)
         yield raw[start + 16 : start + 16 + captured]
         start += 16 + captured
-
-
-def packet(raw: bytes) -> Packet:
-    """Read an IPv4 packet (RFC 791)."""
-    header = (raw[0] & 0x0F) * 4
-    length, _, fragment = struct.unpack_from("!HHH", raw, 2)
-    return Packet(
-        source=IPv4Address(raw[12:16]),
-        target=IPv4Address(raw[16:20]),
-        protocol=raw[9],
-        length=length,
-        fragmented=bool(fragment & MORE_OR_OFFSET),
-        payload=raw[header:length],
-    )
-
-
-@dataclass(frozen=True)
-class Vxlan:
-    """What is inside an encapsulated packet (RFC 7348 section 5)."""
-
-    vni: int
-    inner: Packet
-
-
-def vxlan(outer: Packet) -> Vxlan:
-    """Read UDP's payload as a VXLAN frame; flag 0x08 says that its VNI is valid."""
-    flags, vni = struct.unpack_from("!B3xI", outer.payload, 8)
-    if flags != 0x08:
-        raise NotCapturedError(f"the UDP payload begins with the flags {flags:#04x}, VXLAN's are 0x08")
-    return Vxlan(vni >> 8, packet(outer.payload[8 + 8 + ETHERNET :]))

@@ -13,6 +13,7 @@ import testinfra
 from testinfra.host import Host
 
 from podnet.cluster import Cluster, Node
+from podnet.verify.inventory import SSH_CONFIG
 
 PARALLEL = 32
 
@@ -64,6 +65,8 @@ class Fleet:
 def connect(specs: Sequence[str], options: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]]) -> dict[str, Host]:
     """Make testinfra's hosts of what `--hosts` says, by the names of the inventory."""
     hosts = {host.backend.get_hostname(): host for host in testinfra.get_hosts(specs, **options)}
+    with_sudo = testinfra.get_hosts(specs, **{**options, "sudo": True})
+    hosts |= {name: host for host in with_sudo if data.get(name := host.backend.get_hostname(), {}).get("_sudo")}
     if unknown := sorted(hosts.keys() - data.keys()):
         raise pytest.UsageError(
             f"--hosts names {', '.join(unknown)}, which the inventory does not; it has {', '.join(data)}"
@@ -97,14 +100,6 @@ class SshConfig:
 
 def _host(name: str, data: Mapping[str, Any], given: str | None) -> list[str]:
     """ssh_config(5) takes the first value that it meets: the inventory's own, then those of the file it names."""
-    words = {
-        "ssh_hostname": "HostName",
-        "ssh_port": "Port",
-        "ssh_user": "User",
-        "ssh_key": "IdentityFile",
-        "ssh_known_hosts_file": "UserKnownHostsFile",
-        "ssh_strict_host_key_checking": "StrictHostKeyChecking",
-    }
-    lines = [f'  {words[key]} "{value}"' for key, value in data.items() if key in words]
+    lines = [f'  {SSH_CONFIG[key]} "{value}"' for key, value in data.items() if key in SSH_CONFIG]
     include = given or data.get("ssh_config_file") or "~/.ssh/config"
     return [f"Host {name}", *lines, f'  Include "{Path(include).expanduser().absolute()}"']

@@ -10,17 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SSH = (
-    "ssh_hostname",
-    "ssh_port",
-    "ssh_user",
-    "ssh_key",
-    "ssh_config_file",
-    "ssh_known_hosts_file",
-    "ssh_strict_host_key_checking",
-    "_sudo",
-)
-"""Data of pyinfra's SSH connector that ssh(1) must know as well."""
+SSH_CONFIG = {
+    "ssh_hostname": "HostName",
+    "ssh_port": "Port",
+    "ssh_user": "User",
+    "ssh_key": "IdentityFile",
+    "ssh_known_hosts_file": "UserKnownHostsFile",
+    "ssh_strict_host_key_checking": "StrictHostKeyChecking",
+}
+"""Data of pyinfra's SSH connector, and what ssh_config(5) calls them."""
 
 
 def load(path: Path) -> dict[str, dict[str, Any]]:
@@ -51,7 +49,7 @@ def main(path: str) -> None:
 
 
 def _ssh(data: Any) -> dict[str, Any]:  # noqa: ANN401  # pyinfra's HostData answers to any name
-    found = {key: data.get(key) for key in SSH}
+    found = {key: data.get(key) for key in (*SSH_CONFIG, "ssh_config_file", "_sudo")}
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -6,21 +6,16 @@
 that pytest runs on, is never touched.
 """
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from podnet import inventory as ours
-from podnet.cluster import Cluster, Node
 from podnet.errors import ClusterError
-from podnet.facts import node as tables
-from podnet.modes import Mode
-from podnet.state import State
 from podnet.verify import inventory, matrix
-from podnet.verify.fleet import Answer, Fleet, SshConfig, connect
-from podnet.verify.numbers import NUMBERS, Numbers
+from podnet.verify.fleet import Fleet, SshConfig, connect
+from podnet.verify.numbers import NUMBERS
 from podnet.verify.probe import Reply
 
 HERE = Path(__file__).parent
@@ -54,14 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SSH_CONFIG] = ssh_config = SshConfig(data, config.getoption("ssh_config"))
     options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
     options["connection"] = options["connection"] or "ssh"
-    options["sudo"] = options["sudo"] or any(host.get("_sudo") for host in data.values())
     config.stash[FLEET] = Fleet(cluster, connect(hosts.split(","), options, data))
 
 
 def _is_for_us(config: pytest.Config) -> bool:
     """Leave other people's testinfra suites alone: they have neither our tests nor our options."""
-    named = any("podnet" in str(arg) for arg in config.args)
-    return bool(config.getoption("inventory")) or named or _lab_inventory(config).is_file()
+    clone = (config.rootpath / "podnet" / "verify").resolve() == HERE.resolve()
+    return bool(config.getoption("inventory")) or clone or "podnet.verify" in map(str, config.args)
 
 
 def _lab_inventory(config: pytest.Config) -> Path:
@@ -91,23 +85,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         ssh_config.close()
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that asks for `node` once per node, under its name."""
-    if "node" in metafunc.fixturenames:
-        fleet = metafunc.config.stash.get(FLEET, None)
-        skip = pytest.param(None, marks=pytest.mark.skip(reason=NOT_ASKED), id="no-hosts")
-        params = [pytest.param(node, id=node.name) for node in fleet.nodes] if fleet else [skip]
-        metafunc.parametrize("node", params)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip, and say so, where no hosts were named."""
-    if FLEET not in config.stash:
-        for item in items:
-            if HERE in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason=NOT_ASKED))
-
-
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401  # private type
     """Print every pod against every pod, or that nothing was verified."""
     if replies := config.stash.get(REPLIES, None):
@@ -116,47 +93,3 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(line)
     elif any(HERE in Path(report.fspath).absolute().parents for report in terminalreporter.stats.get("skipped", ())):
         terminalreporter.write_line(f"podnet: {NOT_ASKED}", red=True, bold=True)
-
-
-@pytest.fixture(scope="session")
-def fleet(pytestconfig: pytest.Config) -> Fleet:
-    """Return the hosts that `--hosts` named."""
-    return pytestconfig.stash[FLEET]
-
-
-@pytest.fixture(scope="session")
-def cluster(fleet: Fleet) -> Cluster:
-    """Return what the inventory says."""
-    return fleet.cluster
-
-
-@pytest.fixture(scope="session")
-def mode(pytestconfig: pytest.Config) -> Mode:
-    """Return the mode that the hosts should be in."""
-    module: Any = importlib.import_module(f"podnet.modes.{pytestconfig.getoption('mode')}")
-    mode: Mode = module
-    return mode
-
-
-@pytest.fixture(scope="session")
-def numbers(pytestconfig: pytest.Config) -> Numbers:
-    """Return what the mode promises to whoever looks from outside."""
-    return NUMBERS[pytestconfig.getoption("mode")]
-
-
-@pytest.fixture(scope="session")
-def want(mode: Mode, fleet: Fleet) -> dict[str, State]:
-    """Compute what every node should hold."""
-    return {node.name: mode.state(fleet.cluster, node) for node in fleet.nodes}
-
-
-@pytest.fixture(scope="session")
-def answers(want: dict[str, State], fleet: Fleet) -> dict[str, Answer]:
-    """Have every node print its tables, by one remote command each."""
-    return fleet.run_all(lambda node: tables.script(*tables.paths_of(want[node.name])))
-
-
-@pytest.fixture
-def have(node: Node, answers: dict[str, Answer]) -> State:
-    """Return what the node holds."""
-    return tables.parse(answers[node.name].read().splitlines())

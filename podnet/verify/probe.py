@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from podnet import pods
 from podnet.cluster import Cluster, Node, Pod
+from podnet.state import NETNS_PREFIX
 
 HEADERS = 20 + 8  # IPv4 and ICMP: what ping adds to its payload
 DEADLINE = 3  # seconds: ping repeats every second until the first reply or then
@@ -51,16 +51,21 @@ def label(node: Node, pod: Pod) -> str:
 
 
 def script(node: Node, targets: Iterable[Node], size: int | None = None, deadline: int = DEADLINE) -> str:
-    """Spell the pings from all pods of `node`; `size` in bytes on the wire, not to be fragmented."""
+    """Spell the pings from all pods of `node`; `size` in bytes on the wire, not to be fragmented.
+
+    The addresses are said once, whatever the number of pods: ssh takes the script as one word, and the kernel no
+    word longer than 128 KiB.
+    """
     options = f"-n -c 1 -w {deadline}" + (f" -M do -s {size - HEADERS}" if size else "")
     addresses = [str(pod.address) for target in targets for pod in target.pods]
     waves = "\n".join(_wave(options, part) for part in _parts(addresses, ABREAST))
     together = max(1, ABREAST // max(1, len(addresses)))
-    lines = [
-        " &\n".join(f"ip netns exec {pods.netns(pod)} sh -c '\n{waves}\n' {pod.name}" for pod in part) + " &\nwait"
-        for part in _parts(node.pods, together)
-    ]
-    return "\n".join(lines) or ":"
+    rounds = " ".join(f"'{' '.join(pod.name for pod in part)}'" for part in _parts(node.pods, together))
+    return f"""waves='{waves}'
+for round in {rounds or "''"}; do
+  for pod in $round; do ip netns exec {NETNS_PREFIX}$pod sh -c "$waves" $pod & done
+  wait
+done"""
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -128,3 +128,18 @@ def test_teardown_knows_no_obstacles() -> None:
     kernel = host()
     kernel.add_link(Nic("cni0", 1500, ""))
     assert obstacles(State(), kernel.see(State()), None, "node1") == []
+
+
+def test_an_uplink_that_podnet_makes_is_an_obstacle() -> None:
+    """A tunnel cannot go by itself."""
+    me = replace(CLUSTER.node("node1"), uplink="cni0")
+    of = replace(CLUSTER, nodes=(me, *CLUSTER.nodes[1:]))
+    (reason,) = obstacles(WANT, host().see(WANT), of, "node1")
+    assert reason == "`uplink` cni0 is a device that podnet makes; name the one that leads to other hosts"
+
+
+def test_an_address_that_two_devices_hold_is_no_obstacle() -> None:
+    """It is on the uplink, wherever else it is."""
+    kernel = host()
+    kernel.tables["addresses"].append(Address("lo", CLUSTER.node("node1").address))
+    assert found(kernel) == []

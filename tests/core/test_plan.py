@@ -352,22 +352,7 @@ DAMAGES = [
     Damage(
         "the bridge's packets go unseen",
         write("net/bridge/bridge-nf-call-iptables", "0"),
-        *(
-            "mkdir -p /etc/podnet",
-            "net/bridge/bridge-nf-call-iptables = 0",
-            *(
-                f"{path} = 0"
-                for path in (
-                    "net/ipv4/conf/all/forwarding",
-                    "net/ipv4/conf/default/forwarding",
-                    "net/ipv4/conf/eth0/forwarding",
-                    "net/ipv4/conf/lo/forwarding",
-                    "net/ipv4/ip_forward",
-                )
-            ),
-            "mv /etc/podnet/sysctls.new /etc/podnet/sysctls",
-            "net/bridge/bridge-nf-call-iptables = 1",
-        ),
+        "net/bridge/bridge-nf-call-iptables = 1",
     ),
     Damage(
         "a device forwards no more", write("net/ipv4/conf/eth0/forwarding", "0"), "net/ipv4/conf/eth0/forwarding = 1"
@@ -648,6 +633,7 @@ def test_the_first_value_is_kept_over_several_runs() -> None:
 def test_what_was_so_already_is_not_noted() -> None:
     """A host that forwards keeps forwarding when we go: nothing is written down that we did not change."""
     kernel = host()
+    kernel.run(Section("modprobe br_netfilter"))
     kernel.sysctl("net/ipv4/ip_forward = 1")
     apply(kernel)
     assert SAVED not in kernel.files
@@ -655,11 +641,21 @@ def test_what_was_so_already_is_not_noted() -> None:
     assert kernel.sysctls["net/ipv4/ip_forward"] == "1"
 
 
+def test_a_module_that_podnet_loads_is_turned_off_again() -> None:
+    """Before the module was there no bridge's packets met iptables; after a teardown they do so no more."""
+    kernel = host()
+    apply(kernel)
+    assert kernel.sysctls["net/bridge/bridge-nf-call-iptables"] == "1"
+    apply(kernel, NONE)
+    assert kernel.sysctls["net/bridge/bridge-nf-call-iptables"] == "0"
+
+
 def test_every_interfaces_own_forwarding_is_noted_with_ip_forward() -> None:
     """Writing ip_forward overwrites them all, also those of devices that are none of our business."""
     kernel = strange()
     apply(kernel)
     assert {line.split()[0] for line in kernel.files[SAVED]} == {
+        "net/bridge/bridge-nf-call-iptables",
         "net/ipv4/ip_forward",
         *(f"net/ipv4/conf/{name}/forwarding" for name in ("all", "default", "lo", "eth0")),
         *(f"net/ipv4/conf/{name}/forwarding" for name in ("br-strange", "sv0", "sv1", "vx-strange")),
@@ -751,4 +747,4 @@ def test_a_summary_counts_what_is_made_mended_and_removed() -> None:
     kernel.ip("link set cni0 mtu 1500")
     kernel.ip("netns add podnet-old")
     assert summary(plan(WANT, kernel.see(WANT))) == "links ~1, neighbours +1, pods -1"
-    assert summary(plan(NONE, kernel.see(NONE))).endswith("settings given back ~5")
+    assert summary(plan(NONE, kernel.see(NONE))).endswith("settings given back ~6")

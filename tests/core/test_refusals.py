@@ -83,8 +83,6 @@ REFUSALS: list[tuple[str, str, object, str]] = [
     ("node2", "uplink", "lo", "not a device that leads to other hosts"),
     ("node2", "uplink", "all", "not a device that leads to other hosts"),
     ("node2", "uplink", "default", "not a device that leads to other hosts"),
-    ("node2", "uplink", "cni0", "not a device that leads to other hosts"),
-    ("node2", "uplink", "flannel.1", "not a device that leads to other hosts"),
     ("node2", "pod_subnet", MISSING, "missing; give it as data of this host"),
     ("node2", "pod_subnet", None, NET),
     ("node2", "pod_subnet", 24, NET),

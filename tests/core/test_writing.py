@@ -82,3 +82,14 @@ def test_a_batch_that_never_began_says_so() -> None:
     """Without any mark it was not our script that failed: sudo, or the shell itself."""
     told = explain([Section("true")], CommandOutput([OutputLine("stderr", "sudo: a password is required")]))
     assert told == "the batch could not be started: sudo: a password is required"
+
+
+def test_a_script_whose_end_is_missing_runs_nothing(tmp_path: Path) -> None:
+    """Should the connection end half-way, the shell has not run a line, least of all half of one."""
+    sections = [Section(f"touch {tmp_path}/begun"), Section(f"tee {tmp_path}/said", ("one", "two"))]
+    whole = script(sections)
+    for end in range(len(whole.rstrip()) - 1):
+        subprocess.run(["sh"], input=whole[:end], capture_output=True, text=True, check=False)
+        assert list(tmp_path.iterdir()) == [], whole[:end]
+    subprocess.run(["sh"], input=whole, capture_output=True, text=True, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["begun", "said"]

@@ -93,8 +93,9 @@ DAMAGES = {
         "iptables -t nat -D PODNET-POSTRTG 5",
         "wrong firewall chain: nat PODNET-POSTRTG",
     ),
-    "the jump to a chain is deleted": ("iptables -D FORWARD -j PODNET-FWD", "jumps is none, and should be [1]"),
-    "the jump comes twice": ("iptables -A FORWARD -j PODNET-FWD", "jumps is [1, 2], and should be [1]"),
+    "the jump to a chain is deleted": ("iptables -D FORWARD -j PODNET-FWD", "jumps is none, and should be FORWARD 1"),
+    "the jump comes twice": ("iptables -A FORWARD -j PODNET-FWD", "jumps is FORWARD 1, FORWARD 2, and should be"),
+    "another chain jumps to ours": ("iptables -A INPUT -j PODNET-FWD", "jumps is INPUT 1, FORWARD 1, and should be"),
     "a chain is deleted": (
         "iptables -D FORWARD -j PODNET-FWD; iptables -F PODNET-FWD; iptables -X PODNET-FWD",
         "missing firewall chain: filter PODNET-FWD",

@@ -321,7 +321,7 @@ def test_the_inventory_is_what_the_lab_is(steady: Home) -> None:
     [
         (["up", "--hosts", "0"], "--hosts 0 is out of range: give a number from 1 to 200"),
         (["up", "--segments", "9"], "--segments 9 is out of range: give a number from 1 to 8"),
-        (["up", "--mtu", "100"], "--mtu 100 is out of range: give a number from 576 to 65535"),
+        (["up", "--mtu", "100"], "--mtu 100 is out of range: give a number from 656 to 65535"),
         (["up", "--name", "No_Name"], "'No_Name' cannot name a lab"),
         (["status"], "there is no lab test-lab: `podnet lab up --name test-lab` makes one"),
         (["ssh", "node1"], "there is no lab test-lab"),

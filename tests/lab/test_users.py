@@ -25,18 +25,19 @@ from podnet.operations.pods import pods
 from podnet.operations.ports import ports
 from podnet.operations.routes import routes
 from podnet.operations.sysctls import sysctls
-from podnet.state import Bridge, Chain, FdbEntry, Neighbour, Port, Route, Sysctl, Vxlan
+from podnet.state import Bridge, Chain, FdbEntry, Neighbour, Port, Route, Sysctl, Veth, Vxlan
 
 a = Pod("a", IPv4Address("10.9.1.2"))
 me = Node("me", IPv4Interface("192.168.56.11/24"), "eth0", IPv4Network("10.9.1.0/24"), (a,))
 tunnel = Vxlan("vx9", 1450, "02:00:00:00:09:01", 9, 8472, IPv4Address("192.168.56.11"), "eth0")
 there, mac = IPv4Address("10.9.2.0"), "02:00:00:00:09:02"
-links(name="links", want=[tunnel, Bridge("cni0", 1450, "02:00:00:00:09:03")])
+cable = Veth("veth9", 1450, "stranger", peer="eth9")
+links(name="links", want=[tunnel, Bridge("cni0", 1450, "02:00:00:00:09:03"), cable])
 addresses(name="addresses", dev="cni0", want=[IPv4Interface("10.9.1.1/24")])
 neighbours(name="neighbours", dev="vx9", want=[Neighbour("vx9", there, mac)])
 fdb(name="fdb", dev="vx9", want=[FdbEntry("vx9", mac, "192.168.56.12")])
 sysctls(name="sysctls", want=[Sysctl("net/ipv4/conf/vx9/rp_filter", "2")])
-chains(name="chains", want=[Chain("filter", "PODNET-OWN", "FORWARD", ("-s 10.9.0.0/16 -j ACCEPT",))])
+chains(name="chains", want=[Chain("filter", "PODNET-OWN", (("FORWARD", 1),), ("-s 10.9.0.0/16 -j ACCEPT",))])
 pods(name="pods", want=on.on_bridge(me, IPv4Network("10.9.0.0/16"), 1450))
 ports(name="ports", want=[Port("vx9", "cni0", hairpin=False)])
 routes(name="routes", want=[Route(IPv4Network("10.9.2.0/24"), "vx9", there, onlink=True)])
@@ -53,7 +54,7 @@ routes(name="routes", want=[])
 pods(name="pods", want=State())
 chains(name="chains", want=[])
 addresses(name="addresses", dev="cni0", want=[])
-links(name="links", want=[], absent=["vx9", "cni0"])
+links(name="links", want=[], absent=["vx9", "cni0", "veth9"])
 """
 
 
@@ -93,6 +94,7 @@ def test_tables_can_be_used_one_by_one(at: At, tmp_path: Path) -> None:
     own, none = tmp_path / "own.py", tmp_path / "none.py"
     own.write_text(TABLES)
     none.write_text(NO_TABLES)
+    at.sh("node1", "ip netns add stranger")
     before = at.sh(
         "node1", "ip -o link | sed 's/@.*//' | cut -d: -f2; ip route; iptables-save | grep -c PODNET || test $? = 1"
     )

@@ -1,0 +1,75 @@
+"""What the tests beside this file stand on; other people's tests see none of it."""
+
+import importlib
+from typing import Any
+
+import pytest
+
+from podnet.cluster import Cluster, Node
+from podnet.facts import node as tables
+from podnet.modes import Mode
+from podnet.state import State
+from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.numbers import NUMBERS, Numbers
+from podnet.verify.plugin import FLEET, HERE, NOT_ASKED
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `node` once per node, under its name."""
+    if "node" in metafunc.fixturenames:
+        fleet = metafunc.config.stash.get(FLEET, None)
+        skip = pytest.param(None, marks=pytest.mark.skip(reason=NOT_ASKED), id="no-hosts")
+        params = [pytest.param(node, id=node.name) for node in fleet.nodes] if fleet else [skip]
+        metafunc.parametrize("node", params)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip, and say so, where no hosts were named."""
+    if FLEET not in config.stash:
+        for item in items:
+            if HERE in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=NOT_ASKED))
+
+
+@pytest.fixture(scope="session")
+def fleet(pytestconfig: pytest.Config) -> Fleet:
+    """Return the hosts that `--hosts` named."""
+    return pytestconfig.stash[FLEET]
+
+
+@pytest.fixture(scope="session")
+def cluster(fleet: Fleet) -> Cluster:
+    """Return what the inventory says."""
+    return fleet.cluster
+
+
+@pytest.fixture(scope="session")
+def mode(pytestconfig: pytest.Config) -> Mode:
+    """Return the mode that the hosts should be in."""
+    module: Any = importlib.import_module(f"podnet.modes.{pytestconfig.getoption('mode')}")
+    mode: Mode = module
+    return mode
+
+
+@pytest.fixture(scope="session")
+def numbers(pytestconfig: pytest.Config) -> Numbers:
+    """Return what the mode promises to whoever looks from outside."""
+    return NUMBERS[pytestconfig.getoption("mode")]
+
+
+@pytest.fixture(scope="session")
+def want(mode: Mode, fleet: Fleet) -> dict[str, State]:
+    """Compute what every node should hold."""
+    return {node.name: mode.state(fleet.cluster, node) for node in fleet.nodes}
+
+
+@pytest.fixture(scope="session")
+def answers(want: dict[str, State], fleet: Fleet) -> dict[str, Answer]:
+    """Have every node print its tables, by one remote command each."""
+    return fleet.run_all(lambda node: tables.script(*tables.paths_of(want[node.name])))
+
+
+@pytest.fixture
+def have(node: Node, answers: dict[str, Answer]) -> State:
+    """Return what the node holds."""
+    return tables.parse(answers[node.name].read().splitlines())

@@ -1,0 +1,88 @@
+"""The verification's own tools: short scripts, captures read strictly, nobody else's tests touched."""
+
+import os
+import subprocess
+import sys
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from podnet.cluster import Cluster, Node, Pod
+from podnet.modes import vxlan
+from podnet.verify import capture, probe
+from podnet.verify.capture import NotCapturedError, Packet
+from podnet.verify.numbers import NUMBERS
+
+LONGEST_WORD = 128 * 1024  # linux/binfmts.h, MAX_ARG_STRLEN
+
+
+def node(number: int, pods: int) -> Node:
+    """Make up the n-th node."""
+    subnet = IPv4Network(f"10.{number}.0.0/16")
+    names = tuple(Pod(f"pod{i}", subnet[i + 1]) for i in range(1, pods + 1))
+    return Node(f"node{number}", IPv4Interface(f"192.168.56.{number}/24"), "eth0", subnet, names)
+
+
+@pytest.mark.parametrize(("nodes", "pods"), [(2, 2), (12, 30), (100, 10), (2, 1000)])
+def test_probes_fit_into_one_word(nodes: int, pods: int) -> None:
+    """The script for one node says each address once, so that ssh can take it."""
+    targets = [node(number, pods) for number in range(1, nodes + 1)]
+    said = probe.script(targets[0], targets, 1450)
+    assert len(said) < LONGEST_WORD / 2
+    for target in targets:
+        assert all(said.count(f" {pod.address} ") + said.count(f" {pod.address};") == 1 for pod in target.pods)
+
+
+def test_replies_are_read_and_told_in_the_inventorys_order() -> None:
+    """TTL and round trip are taken of ping's own lines; a pair without a reply says why."""
+    one, two = node(1, 1), node(2, 1)
+    cluster = Cluster(IPv4Network("10.0.0.0/8"), (one, two))
+    answered = "64 bytes from 10.1.0.2: icmp_seq=1 ttl=64 time=0.021 ms"
+    lost = "PING 10.2.0.2\nFrom 10.1.0.1 icmp_seq=1 Destination Host Unreachable"
+    printed = f"{probe.MARK} pod1 10.2.0.2 1\n{lost}\n{probe.MARK} pod1 10.1.0.2 0\n{answered}\n"
+    first, second = probe.parse(cluster, one, printed)
+    assert (first.source, first.target, first.ttl, first.ms) == ("node1/pod1", "node1/pod1", 64, 0.021)
+    assert (second.target, second.reached) == ("node2/pod1", False)
+    assert second.why == "From 10.1.0.1 icmp_seq=1 Destination Host Unreachable"
+
+
+@pytest.mark.parametrize("printed", ["", "==wire==", "==wire==\nd4 c3 b2", "==wire==\nwelcome", "no mark at all"])
+def test_a_capture_that_is_none_is_an_error(printed: str) -> None:
+    """Nothing captured and nothing readable are not the same."""
+    with pytest.raises(NotCapturedError):
+        capture.parse(printed)
+
+
+def test_a_wrong_vni_is_told() -> None:
+    """The header behind UDP is looked at, not believed."""
+    cluster = Cluster(IPv4Network("10.0.0.0/8"), (node(1, 1),))
+    header = bytes(28) + bytes([8, 0, 0, 0, 0, 0, 2, 0])
+    assert NUMBERS["vxlan"].fault(cluster, Packet(header)) == "expected VNI 1, saw 2"
+    assert (
+        NUMBERS["vxlan"].fault(cluster, Packet(bytes(36))) == "expected a VXLAN header, whose flags are 0x08, saw 0x00"
+    )
+
+
+def test_filter_names_both_directions_of_one_pair() -> None:
+    """Other pods' packets between the same hosts are nobody's business."""
+    said = capture.between(IPv4Address("10.1.0.2"), IPv4Address("10.2.0.2"), at=vxlan.OVERHEAD)
+    assert said == (
+        "((ip[62:4] = 0x0a010002 and ip[66:4] = 0x0a020002) or (ip[62:4] = 0x0a020002 and ip[66:4] = 0x0a010002))"
+    )
+
+
+def test_other_peoples_tests_are_left_alone(tmp_path: Path) -> None:
+    """A project with fixtures of the same names, and with `--hosts`, runs its own tests as if podnet were not there."""
+    (tmp_path / "inventories").mkdir()
+    (tmp_path / "inventories" / "lab.py").write_text("raise SystemExit('nobody may read this')\n")
+    (tmp_path / "test_theirs.py").write_text(
+        "import pytest\n\n\n@pytest.fixture\ndef node():\n    return 1\n\n\n"
+        "def test_theirs(node):\n    assert node == 1\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    for words in ([], ["--hosts=local://"]):
+        command = [sys.executable, "-m", "pytest", "-q", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        assert "1 passed" in done.stdout
