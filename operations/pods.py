@@ -30,18 +30,20 @@ def pods(want: State) -> Generator[PyinfraCommand]:
 
         pods(name="Pods on cni0", want=on.on_bridge(me, network, mtu=1450))
     """
-    wanted = _pods_of(want)
+    wanted = _pods_of(want, frozenset())
     paths, pod_paths = paths_of(wanted)
     have = host.get_fact(Node, paths=paths, pod_paths=pod_paths)
     if have is None:
         yield unread()
         return
-    todo = plan(wanted, _pods_of(have))
+    todo = plan(wanted, _pods_of(have, frozenset(link.dev for link in wanted.links)))
     yield from write(sections(todo), summary(todo))
 
 
-def _pods_of(state: State) -> State:
-    """Take of a state what makes pods, and leave all else alone."""
-    cables = frozenset(link for link in state.links if isinstance(link, Veth))
-    names = {link.dev for link in cables}
-    return State(links=cables, ports=frozenset(port for port in state.ports if port.dev in names), pods=state.pods)
+def _pods_of(state: State, names: frozenset[str]) -> State:
+    """Take of a state what makes pods, cables of these names among it, and leave all else alone."""
+    cables = frozenset(
+        link for link in state.links if isinstance(link, Veth) and (link.netns in state.pods or link.dev in names)
+    )
+    plugged = {link.dev for link in cables}
+    return State(links=cables, ports=frozenset(port for port in state.ports if port.dev in plugged), pods=state.pods)
