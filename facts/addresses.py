@@ -10,6 +10,7 @@ from podnet.facts.reading import Table, document, strictly
 from podnet.state import Address
 
 COMMAND = "ip -j addr show"
+FOREVER = 2**32 - 1  # linux/if_addr.h, INFINITY_LIFE_TIME
 
 
 class Addresses(FactBase[Table[Address] | None]):
@@ -34,7 +35,12 @@ class Addresses(FactBase[Table[Address] | None]):
 def parse(devices: list[dict[str, Any]]) -> frozenset[Address]:
     """Read what `ip -j addr show` printed."""
     return frozenset(
-        Address(device["ifname"], IPv4Interface((info["local"], info["prefixlen"])))
+        Address(
+            device["ifname"],
+            IPv4Interface((info["local"], info["prefixlen"])),
+            scope=info["scope"],
+            forever=info["valid_life_time"] == FOREVER,
+        )
         for device in devices
         for info in device["addr_info"]
         if info.get("family") == "inet"

@@ -6,7 +6,7 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 from podnet.facts.reading import HEADING, Table, strictly
-from podnet.state import CHAIN_PREFIX, Chain
+from podnet.state import CHAIN_PREFIX, Chain, Jump
 
 COMMAND = "iptables-save"
 
@@ -17,7 +17,7 @@ class Chains(FactBase[Table[Chain] | None]):
     .. code:: python
 
         chains = host.get_fact(Chains)
-        assert any(chain.chain == "PODNET-FWD" and chain.jumps == (("FORWARD", 1),) for chain in chains)
+        assert any(chain.chain == "PODNET-FWD" and chain.jumps == (Jump("FORWARD"),) for chain in chains)
     """
 
     @override
@@ -46,11 +46,12 @@ def parse(output: list[str]) -> frozenset[Chain]:
             case "-":
                 chain, _, rule = rest.partition(" ")
                 rules[table, chain].append(rule)
-    jumps: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+    jumps: dict[tuple[str, str], list[Jump]] = defaultdict(list)
     for (table, chain), lines in rules.items():
         for position, rule in enumerate(lines, 1):
-            if rule.startswith(f"-j {CHAIN_PREFIX}"):
-                jumps[table, rule.removeprefix("-j ")].append((chain, position))
+            match, _, target = f" {rule}".rpartition(" -j ")
+            if target.startswith(CHAIN_PREFIX):
+                jumps[table, target].append(Jump(chain, position, match.strip()))
     return frozenset(
         Chain(table, chain, tuple(jumps[table, chain]), tuple(lines))
         for (table, chain), lines in rules.items()

@@ -54,29 +54,46 @@ def nics(links: list[dict[str, Any]]) -> frozenset[Link]:
 
 
 def _nic(entry: dict[str, Any]) -> Nic:
-    return Nic(entry["ifname"], entry["mtu"], entry.get("address", ""), up="UP" in entry["flags"])
+    flags = entry["flags"]
+    return Nic(entry["ifname"], entry["mtu"], entry.get("address", ""), up="UP" in flags, arp="NOARP" not in flags)
 
 
 def _link(entry: dict[str, Any], namespaces: dict[int, str]) -> Link:
-    dev, mtu, up = entry["ifname"], entry["mtu"], "UP" in entry["flags"]
-    mac, alias = entry.get("address", ""), entry.get("ifalias", "")
+    dev, mtu, alias = entry["ifname"], entry["mtu"], entry.get("ifalias", "")
     info = entry.get("linkinfo", {})
+    data = info.get("info_data", {})
+    up, arp = "UP" in entry["flags"], "NOARP" not in entry["flags"]
     match info.get("info_kind"):
         case "bridge":
-            return Bridge(dev, mtu, mac, up=up, alias=alias)
+            stp, filtering = bool(data["stp_state"]), bool(data["vlan_filtering"])
+            return Bridge(dev, mtu, entry["address"], stp=stp, vlan_filtering=filtering, up=up, arp=arp, alias=alias)
         case "vxlan":
-            return _vxlan(entry, info["info_data"])
+            return _vxlan(entry, data)
         case "veth":
             # -1: the other end's namespace has no number here, so it has no name here either
             netns = namespaces.get(entry.get("link_netnsid", -1))
-            return Veth(dev, mtu, netns, up=up, alias=alias)
+            return Veth(dev, mtu, netns, up=up, arp=arp, alias=alias)
         case _:
             return _nic(entry)
+
+
+VXLAN_DEFAULTS = {
+    "ttl": 0,
+    "tos": 0,
+    "df": "unset",
+    "ageing": 300,
+    "udp_csum": True,
+    "port_range": {"low": 0, "high": 0},
+}
+VXLAN_SWITCHES = ("external", "gbp", "gpe", "l2miss", "l3miss", "proxy", "remcsum_rx", "remcsum_tx", "rsc", "vnifilter")
+"""Printed only if they are on, by iproute2 6.1 with the value null."""
 
 
 def _vxlan(entry: dict[str, Any], data: dict[str, Any]) -> Vxlan:
     """A stranger's may lack nearly everything: an `external` one has neither VNI nor local address."""
     local = data.get("local")
+    options = [f"{name} {data[name]}" for name, usual in VXLAN_DEFAULTS.items() if data.get(name, usual) != usual]
+    options += [name for name in VXLAN_SWITCHES if data.get(name, False) is not False]
     return Vxlan(
         entry["ifname"],
         entry["mtu"],
@@ -87,6 +104,8 @@ def _vxlan(entry: dict[str, Any], data: dict[str, Any]) -> Vxlan:
         lower=data.get("link"),
         learning=data.get("learning", False),
         group=data.get("group") or data.get("remote") or data.get("group6") or data.get("remote6"),
-        up="UP" in entry["flags"],
+        options=tuple(options),
         alias=entry.get("ifalias", ""),
+        up="UP" in entry["flags"],
+        arp="NOARP" not in entry["flags"],
     )

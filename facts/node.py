@@ -53,7 +53,9 @@ def script(paths: Sequence[str], pod_paths: Sequence[str]) -> str:
         "chains": chains.COMMAND,
         "pods": pods.script(pod_paths),
     }
-    needs = [
+    root = "podnet must be root on this host: give its inventory `_sudo`, or log in as root"
+    needs = [f"if [ $(id -u) != 0 ]; then echo '{root}' >&2; exit 1; fi"]
+    needs += [
         f"command -v {tool} >/dev/null || "
         f"{{ echo 'podnet needs {tool} on this host: install the package {package}' >&2; exit 1; }}"
         for tool, package in TOOLS.items()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts import addresses, links, routes, sysctls
+from podnet.facts import addresses, links, neighbours, routes, sysctls
 from podnet.facts.reading import documents, strictly
 from podnet.state import NETNS_PREFIX, State
 
@@ -47,6 +47,7 @@ for path in /run/netns/{NETNS_PREFIX}*; do
 link show
 addr show
 route show
+neigh show
 PODNET
   ip netns exec "$netns" sh -ec '{sysctls.script(paths)}'
 done
@@ -69,10 +70,11 @@ def parse(output: list[str]) -> dict[str, State]:
 def _pod(lines: list[str]) -> State:
     if not lines:
         return State()
-    devices, addressed, routed = documents(lines[:3])
+    devices, addressed, routed, known = documents(lines[:4])
     return State(
         links=links.nics(devices),
         addresses=addresses.parse(addressed),
         routes=routes.parse(routed),
-        sysctls=sysctls.parse(lines[3:]),
+        neighbours=neighbours.parse([entry for entry in known if ":" not in entry["dst"]]),
+        sysctls=sysctls.parse(lines[4:]),
     )

@@ -33,7 +33,20 @@ class Ports(FactBase[Table[Port] | None]):
 def parse(links: list[dict[str, Any]]) -> frozenset[Port]:
     """Read what `ip -d -j link show` printed: a port's details stand beside its device's."""
     return frozenset(
-        Port(entry["ifname"], entry["master"], hairpin=entry["linkinfo"]["info_slave_data"]["hairpin"])
+        _port(entry, entry["linkinfo"]["info_slave_data"])
         for entry in links
         if entry.get("linkinfo", {}).get("info_slave_kind") == "bridge"
+    )
+
+
+def _port(entry: dict[str, Any], data: dict[str, Any]) -> Port:
+    return Port(
+        entry["ifname"],
+        entry["master"],
+        hairpin=data["hairpin"],
+        isolated=data["isolated"],
+        learning=data["learning"],
+        flood=data["flood"],
+        # The kernel itself disables a port whose cable has no carrier: that is the link's fault, not the port's.
+        blocked=data["state"] != "forwarding" and entry["operstate"] == "UP",
     )

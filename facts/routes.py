@@ -44,6 +44,10 @@ def _route(entry: dict[str, Any]) -> Route:
         via=IPv4Address(gateway) if gateway else None,
         onlink="onlink" in entry["flags"],
         metric=entry.get("metric", 0),
+        tos=entry.get("tos", ""),
         kind=entry["type"],
         proto=entry["protocol"],
+        options=tuple(
+            sorted(f"{name} {value}" for metrics in entry.get("metrics", ()) for name, value in metrics.items())
+        ),
     )

@@ -23,9 +23,9 @@ def chains(want: Iterable[Chain]) -> Generator[PyinfraCommand]:
     .. code:: python
 
         from podnet.operations.chains import chains
-        from podnet.state import Chain
+        from podnet.state import Chain, Jump
 
-        accept = Chain("filter", "PODNET-FWD", (("FORWARD", 1),), ("-s 10.244.0.0/16 -j ACCEPT",))
+        accept = Chain("filter", "PODNET-FWD", (Jump("FORWARD"),), ("-s 10.244.0.0/16 -j ACCEPT",))
         chains(name="Let pods' packets through", want=[accept])
     """
     have = host.get_fact(Chains)

@@ -6,7 +6,7 @@ from dataclasses import fields
 from podnet import spell
 from podnet.diff import Diff
 from podnet.plan import compare
-from podnet.state import Chain, FdbEntry, Item, Neighbour, Route, State, Sysctl
+from podnet.state import Chain, FdbEntry, Item, Jump, Neighbour, Route, State, Sysctl
 
 NOUNS = {
     "links": "link",
@@ -89,7 +89,9 @@ def _told(value: object) -> str:
         case None | "" | ():
             return "none"
         case tuple():
-            return ", ".join(f"{part[0]} {part[1]}" if isinstance(part, tuple) else repr(part) for part in value)
+            return ", ".join(
+                " ".join(map(str, part)).strip() if isinstance(part, Jump) else repr(part) for part in value
+            )
         case _:
             return str(value)
 

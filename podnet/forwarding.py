@@ -7,7 +7,7 @@ our own that are jumped to first: an accept that is appended comes too late behi
 from collections.abc import Iterable
 
 from podnet.cluster import Cluster, Node
-from podnet.state import CHAIN_PREFIX, Chain, State, Sysctl
+from podnet.state import CHAIN_PREFIX, Chain, Jump, State, Sysctl
 
 LOOSE = "2"
 """rp_filter: the source must be reachable, by whichever device. The kernel takes the larger of `all` and the
@@ -36,7 +36,7 @@ def _accept(cluster: Cluster) -> Chain:
     """Accept what comes from or goes to a pod, whatever the policy of FORWARD is."""
     network = cluster.network
     rules = (f"-s {network} -j ACCEPT", f"-d {network} -j ACCEPT")
-    return Chain("filter", CHAIN_PREFIX + "FWD", (("FORWARD", 1),), rules)
+    return Chain("filter", CHAIN_PREFIX + "FWD", (Jump("FORWARD"),), rules)
 
 
 def _masquerade(cluster: Cluster, me: Node) -> Chain:
@@ -45,7 +45,7 @@ def _masquerade(cluster: Cluster, me: Node) -> Chain:
     return Chain(
         "nat",
         CHAIN_PREFIX + "POSTRTG",
-        (("POSTROUTING", 1),),
+        (Jump("POSTROUTING"),),
         (
             "-m mark --mark 0x4000/0x4000 -j RETURN",  # kube-proxy has decided already
             f"-s {own} -d {network} -j RETURN",

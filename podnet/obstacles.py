@@ -9,7 +9,7 @@ from podnet.state import Address, State, Vxlan
 
 def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> list[str]:
     """Say why this host cannot become `want`: what it lacks, and what of a stranger's is in the way."""
-    found = [*_strange_devices(want, have), *_strange_vteps(want, have)]
+    found = [*_strange_devices(want, have), *_strange_vteps(want, have), *_strange_routes(want, have)]
     if cluster is not None:
         found += [*_underlay(cluster, cluster.node(name), want, have), *_overlaps(cluster, want, have)]
     return found
@@ -48,6 +48,17 @@ def _strange_vteps(want: State, have: State) -> Iterator[str]:
                     f"the device {other.dev} already has VNI {link.vni} on port {link.port}; remove it "
                     f"(ip link del {other.dev}) or give the cluster another `vni`"
                 )
+
+
+def _strange_routes(want: State, have: State) -> Iterator[str]:
+    """Find routes where ours belong. As with devices: on a host that bears our marks they are damage."""
+    keys = {route.key for route in want.routes}
+    strange = [] if marked(have) else [route for route in have.routes if route.key in keys]
+    for route in sorted(strange, key=lambda route: route.key):
+        yield (
+            f"there is a route to {route.to} (proto {route.proto}) on a host where nothing is podnet's, which needs "
+            f"its place; remove it (ip route del {route.to}) or choose another `pod_subnet`"
+        )
 
 
 def _underlay(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[str]:

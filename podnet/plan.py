@@ -123,21 +123,28 @@ def supported(want: State, have: State) -> State:
 def owned(want: State, have: State) -> State:
     """Keep of `have` what is ours by its mark, or stands in the very place of what is wanted.
 
-    A bridge is a place where strangers may plug in and route to; any other device of ours is ours with all that
-    is on it.
+    A bridge is a place where strangers may plug in and route to, and give it addresses of their own networks; any
+    other device of ours is ours with all that is on it.
     """
     keys = {table: {item.key for item in getattr(want, table)} for table in TABLES}
     links = {link.dev: link for link in have.links if _marked(link) or link.key in keys["links"]}
+    alone = {dev for dev, link in links.items() if not isinstance(link, Bridge)}
+    subnets = {(item.dev, item.address.network) for item in want.addresses}
+    present = {route.key for route in have.routes if route.proto == PROTO}
 
     def ours(item: Item) -> bool:
         match item:
-            case Link() | Address() | Port() | FdbEntry():
+            case Link() | Port() | FdbEntry():
                 return item.dev in links
+            case Address():
+                return item.dev in alone or any(
+                    item.dev == dev and item.address.ip in subnet for dev, subnet in subnets
+                )
             case Neighbour():
-                return item.dev in links and (item.permanent or item.key in keys["neighbours"])
+                return item.key in keys["neighbours"] or (item.dev in alone and item.permanent)
             case Route():
-                place = item.dev in links and not isinstance(links[item.dev], Bridge) and item.proto != "kernel"
-                return item.proto == PROTO or item.key in keys["routes"] or place
+                in_our_place = item.key in keys["routes"] - present
+                return item.proto == PROTO or in_our_place or (item.dev in alone and item.proto != "kernel")
             case Sysctl():
                 return item.key in keys["sysctls"]
             case Chain():
@@ -173,6 +180,10 @@ def _remade(want: State, ours: State, broken: set[str]) -> set[str]:
     """Name the devices that are wrong in something that the kernel does not change in place."""
     seen = {link.dev: link for link in ours.links}
     remade = {link.dev for link in ours.links if isinstance(link, Veth) and link.netns in broken}
+    # A device of ours that somebody renamed still takes what the kernel gives out only once: a VNI and port.
+    wanted = {link.dev for link in want.links}
+    claims = {(type(link), *_fixed(link)) for link in want.links if isinstance(link, Device) and link.FIXED}
+    remade |= {link.dev for link in ours.links if link.dev not in wanted and (type(link), *_fixed(link)) in claims}
     for link in want.links:
         match seen.get(link.dev), link:
             case Veth(), Veth(netns=str(netns)):
@@ -180,9 +191,13 @@ def _remade(want: State, ours: State, broken: set[str]) -> set[str]:
                 if loose or not _leads_to(netns, link, ours):
                     remade.add(link.dev)
             case Device() as old, Device():
-                if any(getattr(old, name) != getattr(link, name) for name in link.FIXED):
+                if _fixed(old) != _fixed(link):
                     remade.add(link.dev)
     return remade
+
+
+def _fixed(link: Link) -> tuple[object, ...]:
+    return tuple(getattr(link, name) for name in link.FIXED) if isinstance(link, Device) else ()
 
 
 def _leads_to(netns: str, cable: Veth, ours: State) -> bool:
@@ -199,7 +214,9 @@ def _after_flush(want: State, ours: State, remake: set[str]) -> State:
     gone = remake | {link.dev for link in links.remove}
     remac = {new.dev for old, new in links.change if getattr(old, "mac", None) != getattr(new, "mac", None)}
     # The kernel may take a device's last address, and with it all routes, along with one that is removed.
-    readdressed = {item.dev for item in diff(want.addresses, ours.addresses).remove}
+    addresses = diff(want.addresses, ours.addresses)
+    readdressed = {item.dev for item in addresses.remove}
+    readdressed |= {new.dev for old, new in addresses.change if old.scope != new.scope}
 
     def stays(item: Item) -> bool:
         match item:

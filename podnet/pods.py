@@ -41,11 +41,11 @@ def inside(me: Node, pod: Pod, network: IPv4Network, mtu: int) -> State:
         links=frozenset({LOOPBACK, Nic("eth0", mtu, mac(pod.address))}),
         addresses=frozenset(
             {
-                Address("lo", IPv4Interface("127.0.0.1/8")),
+                Address("lo", IPv4Interface("127.0.0.1/8"), scope="host"),
                 Address("eth0", IPv4Interface((pod.address, me.pod_subnet.prefixlen))),
             }
         ),
-        routes=frozenset({Route(IPv4Network("0.0.0.0/0"), "eth0", gateway), Route(network, "eth0", gateway)}),
+        routes=frozenset(Route(to, "eth0", gateway) for to in {IPv4Network("0.0.0.0/0"), network} - {me.pod_subnet}),
         # We would like a pod to be an end host; the kernel lets a new namespace inherit ip_forward=1 from the first
         # one (net.core.devconf_inherit_init_net); hence it is said.
         sysctls=frozenset({Sysctl("net/ipv4/ip_forward", "0")}),

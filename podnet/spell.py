@@ -21,22 +21,27 @@ from podnet.state import (
     Vxlan,
 )
 
+FORWARDING = 3  # linux/if_bridge.h, BR_STATE_FORWARDING
+
 
 def add(item: Item) -> list[str]:
     """Spell the lines that make `item` where nothing of its key is."""
     match item:
+        case Bridge():
+            # A bridge takes the smallest MTU of its ports, unless its own is changed after it was made.
+            settings = f"mtu {item.mtu} alias {item.alias} up"
+            return [f"link add {item.dev} address {item.mac} type bridge", f"link set {item.dev} {settings}"]
         case Device():
             return [f"link add {item.dev} {_link(item)}", f"link set {item.dev} alias {item.alias} up"]
         case Nic():
             return [f"link set {item.dev} address {item.mac} mtu {item.mtu} up"]
         case Port():
-            hairpin = "on" if item.hairpin else "off"
             return [
                 f"link set {item.dev} master {item.bridge}",
-                f"link set {item.dev} type bridge_slave hairpin {hairpin}",
+                *_port(Port(item.dev, item.bridge, hairpin=False), item),
             ]
         case Address():
-            return [f"addr replace {item.address} dev {item.dev}"]
+            return [f"addr replace {item.address} dev {item.dev}{_scope(item)}"]
         case Neighbour():
             return [f"neigh replace {item.to} lladdr {item.mac} dev {item.dev} nud permanent"]
         case FdbEntry():
@@ -56,6 +61,10 @@ def change(have: Item, want: Item) -> list[str]:
     match have, want:
         case Link(), Link():
             return _change_link(have, want)
+        case Address(), Address() if have.scope != want.scope:
+            return [*remove(have), *add(want)]
+        case Port(), Port() if have.bridge == want.bridge:
+            return _port(have, want)
         case Chain(), Chain():
             return _table(want.table, [*_no_jump(have), *_rules(want), *_jump(want)])
         case _:
@@ -85,8 +94,6 @@ def remove(item: Item) -> list[str]:
 
 def _link(link: Device) -> str:
     match link:
-        case Bridge():
-            return f"address {link.mac} mtu {link.mtu} type bridge"
         case Vxlan():
             # Every value is given where iproute2 and flannel differ in their defaults: iproute2 learns unless
             # told not to, and warns unless it is told the port.
@@ -98,6 +105,22 @@ def _link(link: Device) -> str:
             return f"mtu {link.mtu} type veth peer name {link.peer} mtu {link.mtu} netns {link.netns}"
         case _:
             raise TypeError(f"{link} is of a kind that nobody has spelled")
+
+
+def _port(have: Port, want: Port) -> list[str]:
+    """Spell the flags that differ; a port that was just plugged in has the kernel's."""
+    flags = ("hairpin", "isolated", "learning", "flood")
+    words = [f"{flag} {_on(getattr(want, flag))}" for flag in flags if getattr(have, flag) != getattr(want, flag)]
+    words += [f"state {FORWARDING}"] if have.blocked else []
+    return [f"link set {want.dev} type bridge_slave {' '.join(words)}"] if words else []
+
+
+def _on(value: bool) -> str:  # noqa: FBT001  # a word for it is the whole purpose
+    return "on" if value else "off"
+
+
+def _scope(address: Address) -> str:
+    return "" if address.scope == "global" else f" scope {address.scope}"
 
 
 def _learning(link: Vxlan) -> str:
@@ -113,9 +136,16 @@ def _change_link(have: Link, want: Link) -> list[str]:
         words.append(f"mtu {want.mtu}")
     if isinstance(want, Device) and isinstance(have, Device) and have.alias != want.alias:
         words.append(f"alias {want.alias}")
+    if have.arp != want.arp:
+        words.append(f"arp {_on(want.arp)}")
     if have.up != want.up:
         words.append("up")
     lines = [f"link set {want.dev} {' '.join(words)}"] if words else []
+    if isinstance(have, Bridge) and isinstance(want, Bridge):
+        for option in ("stp", "vlan_filtering"):
+            if getattr(have, option) != getattr(want, option):
+                word = {"stp": "stp_state"}.get(option, option)
+                lines.append(f"link set {want.dev} type bridge {word} {int(getattr(want, option))}")
     if isinstance(have, Vxlan) and isinstance(want, Vxlan):
         if have.local != want.local:
             lines.append(f"link set {want.dev} type vxlan local {want.local}")
@@ -126,11 +156,12 @@ def _change_link(have: Link, want: Link) -> list[str]:
 
 def _route(route: Route) -> str:
     kind = "" if route.kind == "unicast" else f"{route.kind} "
+    tos = f" tos {route.tos}" if route.tos else ""
     via = f" via {route.via}" if route.via else ""
     dev = f" dev {route.dev}" if route.dev else ""
     onlink = " onlink" if route.onlink else ""
     metric = f" metric {route.metric}" if route.metric else ""
-    return f"{kind}{route.to}{via}{dev}{onlink}{metric} proto {route.proto}"
+    return f"{kind}{route.to}{tos}{via}{dev}{onlink}{metric} proto {route.proto}"
 
 
 def _table(table: str, lines: list[str]) -> list[str]:
@@ -139,11 +170,11 @@ def _table(table: str, lines: list[str]) -> list[str]:
 
 
 def _jump(chain: Chain) -> list[str]:
-    return [f"-I {hook} {position} -j {chain.chain}" for hook, position in chain.jumps]
+    return [f"-I {jump.hook} {jump.position} -j {chain.chain}" for jump in chain.jumps]
 
 
 def _no_jump(chain: Chain) -> list[str]:
-    return [f"-D {hook} -j {chain.chain}" for hook, _ in chain.jumps]
+    return [f"-D {jump.hook} {f'{jump.match} ' if jump.match else ''}-j {chain.chain}" for jump in chain.jumps]
 
 
 def _rules(chain: Chain) -> list[str]:

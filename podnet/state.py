@@ -7,7 +7,7 @@ value are one thing that is wrong, not two things. Keys are made of numbers and 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 PROTO = "77"
 """The routing protocol number that marks our routes (rtnetlink(7), rtm_protocol): no daemon of iproute2's
@@ -32,6 +32,7 @@ class Link:
     dev: str
     mtu: int
     up: bool = field(default=True, kw_only=True)
+    arp: bool = field(default=True, kw_only=True)
 
     @property
     def key(self) -> Key:
@@ -56,9 +57,11 @@ class Device(Link):
 
 @dataclass(frozen=True, slots=True)
 class Bridge(Device):
-    """A software switch."""
+    """A software switch, without a spanning tree and without VLANs of its own."""
 
     mac: str
+    stp: bool = False
+    vlan_filtering: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,10 @@ class Vxlan(Device):
     """A tunnel endpoint (VTEP): Ethernet frames inside UDP, RFC 7348.
 
     `lower` is the device that carries the outer packets, `group` a flood or default destination (we want none:
-    every destination stands in the FDB).
+    every destination stands in the FDB), `options` is whatever else is not as the kernel and flannel have it.
     """
 
-    FIXED: ClassVar[tuple[str, ...]] = ("vni", "port", "lower", "group")
+    FIXED: ClassVar[tuple[str, ...]] = ("vni", "port", "lower", "group", "options")
 
     mac: str
     vni: int
@@ -78,6 +81,7 @@ class Vxlan(Device):
     lower: str | None
     learning: bool = False
     group: str | None = None
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +97,19 @@ class Veth(Device):
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A device plugged into a bridge. `hairpin`: a frame may leave by the port that it came in by."""
+    """A device plugged into a bridge.
+
+    `hairpin`: a frame may leave by the port that it came in by. `isolated`: it may not go to another isolated port.
+    `learning` and `flood` are the bridge's ways to find a MAC. `blocked`: nothing passes.
+    """
 
     dev: str
     bridge: str
     hairpin: bool
+    isolated: bool = False
+    learning: bool = True
+    flood: bool = True
+    blocked: bool = False
 
     @property
     def key(self) -> Key:
@@ -106,10 +118,12 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An IPv4 address of a device."""
+    """An IPv4 address of a device. `forever`: the kernel does not take it away when its time is over."""
 
     dev: str
     address: IPv4Interface
+    scope: str = "global"
+    forever: bool = True
 
     @property
     def key(self) -> Key:
@@ -146,19 +160,24 @@ class FdbEntry:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route of the main table. `via` is the next hop, `onlink` that it is believed to be on `dev` unasked."""
+    """A route of the main table.
+
+    `via` is the next hop, `onlink` that it is believed to be on `dev` unasked; `options` is what else it carries.
+    """
 
     to: IPv4Network
     dev: str | None
     via: IPv4Address | None = None
     onlink: bool = False
     metric: int = 0
+    tos: str = ""
     kind: str = "unicast"
     proto: str = PROTO
+    options: tuple[str, ...] = ()
 
     @property
     def key(self) -> Key:
-        return (int(self.to.network_address), self.to.prefixlen, self.metric)
+        return (int(self.to.network_address), self.to.prefixlen, self.metric, self.tos)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,17 +192,25 @@ class Sysctl:
         return (self.path,)
 
 
+class Jump(NamedTuple):
+    """Where an iptables chain is called from: the calling chain, the rule's position there, what the rule matches.
+
+    First in one of the kernel's own chains and for every packet, so that neither an earlier REJECT nor the policy is
+    asked before us.
+    """
+
+    hook: str
+    position: int = 1
+    match: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """An iptables chain of ours: where it is jumped to, and its rules in the words of iptables-save(8).
-
-    `jumps` are the calling chains, with the jump's position in each. Ours comes first (1) in one of the kernel's own
-    chains, so that neither an earlier REJECT nor the policy is asked before us.
-    """
+    """An iptables chain of ours: where it is jumped to, and its rules in the words of iptables-save(8)."""
 
     table: str
     chain: str
-    jumps: tuple[tuple[str, int], ...]
+    jumps: tuple[Jump, ...]
     rules: tuple[str, ...]
 
     @property

@@ -67,6 +67,7 @@ def script(node: Node, peer: Node, size: int, outer: str, overhead: int) -> str:
     listen = f"tcpdump -i {node.uplink} -nn --immediate-mode -U -c 2"
     ping = f"ping -n -c 1 -w {DEADLINE} -M do -s {size - HEADERS} {pair[1]}"
     return f"""set -eu
+if ! command -v tcpdump >/dev/null; then echo "tcpdump is needed: install it" >&2; exit 1; fi
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
 timeout -s INT {DEADLINE} {listen} -w "$folder/wire.pcap" '{wanted}' 2>"$folder/said" &

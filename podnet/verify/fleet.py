@@ -49,7 +49,9 @@ class Fleet:
         """Run a shell script on one node."""
         try:
             result = self.hosts[node.name].run(script)
-        except (RuntimeError, OSError) as e:  # testinfra's ways to say that it got no connection
+        except OSError as e:  # ssh itself could not be started
+            return Answer("", problem=f"{node.name}: ssh could not be started for {len(script)} bytes of script: {e}")
+        except RuntimeError as e:  # testinfra's way to say that it got no connection
             said = getattr(e.args[0], "stderr", "") if e.args else ""
             return Answer("", problem=f"{node.name} cannot be reached: {said.strip() or e}")
         failed = f"{node.name}: a command failed with exit status {result.rc}: {result.stderr.strip()}"
@@ -64,6 +66,11 @@ class Fleet:
 
 def connect(specs: Sequence[str], options: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]]) -> dict[str, Host]:
     """Make testinfra's hosts of what `--hosts` says, by the names of the inventory."""
+    for spec in specs:
+        if "://" in spec and not spec.startswith(("ssh://", "safe-ssh://")):
+            raise pytest.UsageError(
+                f"--hosts={spec}: only ssh:// is verified, since it alone checks host keys; leave the scheme out"
+            )
     hosts = {host.backend.get_hostname(): host for host in testinfra.get_hosts(specs, **options)}
     with_sudo = testinfra.get_hosts(specs, **{**options, "sudo": True})
     hosts |= {name: host for host in with_sudo if data.get(name := host.backend.get_hostname(), {}).get("_sudo")}

@@ -65,7 +65,10 @@ def _lab_inventory(config: pytest.Config) -> Path:
 def inventory_of(config: pytest.Config) -> Path:
     """Find the inventory that says what is expected; UsageError if none is named and this is no clone."""
     if given := config.getoption("inventory"):
-        return Path(config.invocation_params.dir, given)
+        path = Path(config.invocation_params.dir, given)
+        if not path.is_file():
+            raise pytest.UsageError(f"--inventory={given}: there is no such file")
+        return path
     if (lab := _lab_inventory(config)).is_file():
         return lab
     raise pytest.UsageError(

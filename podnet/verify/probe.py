@@ -15,7 +15,7 @@ from podnet.state import NETNS_PREFIX
 
 HEADERS = 20 + 8  # IPv4 and ICMP: what ping adds to its payload
 DEADLINE = 3  # seconds: ping repeats every second until the first reply or then
-ABREAST = 200  # pings at once on one host
+ABREAST = 64  # pings at once on one host
 MARK = "==ping=="
 T = TypeVar("T")
 REPLY = re.compile(r"bytes from .* ttl=(\d+) time=([\d.]+) ms")
@@ -61,7 +61,8 @@ def script(node: Node, targets: Iterable[Node], size: int | None = None, deadlin
     waves = "\n".join(_wave(options, part) for part in _parts(addresses, ABREAST))
     together = max(1, ABREAST // max(1, len(addresses)))
     rounds = " ".join(f"'{' '.join(pod.name for pod in part)}'" for part in _parts(node.pods, together))
-    return f"""waves='{waves}'
+    return f"""if ! command -v ping >/dev/null; then echo "ping is needed: install iputils-ping" >&2; exit 1; fi
+waves='{waves}'
 for round in {rounds or "''"}; do
   for pod in $round; do ip netns exec {NETNS_PREFIX}$pod sh -c "$waves" $pod & done
   wait

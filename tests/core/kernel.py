@@ -67,7 +67,9 @@ class Kernel:
 
     def inside(self, paths: Sequence[str]) -> State:
         """Answer as podnet.facts.pods would: there every device was put in by somebody else."""
-        kept: dict[str, Any] = {table: frozenset(self.tables[table]) for table in ("links", "addresses", "routes")}
+        kept: dict[str, Any] = {
+            table: frozenset(self.tables[table]) for table in ("links", "addresses", "neighbours", "routes")
+        }
         return State(**kept, sysctls=self._read(paths))
 
     def _read(self, paths: Sequence[str]) -> frozenset[Sysctl]:
@@ -82,7 +84,7 @@ class Kernel:
             lines += [*(f"-A {chain} {rule}" for chain, rules in held.items() for rule in rules), "COMMIT"]
         return lines
 
-    def run(self, section: Section) -> None:  # noqa: C901  # one branch per command
+    def run(self, section: Section) -> None:  # one branch per command
         """Carry out one command of a batch."""
         lines = section.lines
         match section.command.split():
@@ -115,11 +117,11 @@ class Kernel:
         for line in lines:
             act(line)
 
-    def ip(self, line: str) -> None:  # noqa: C901, PLR0912  # one branch per line that podnet spells
+    def ip(self, line: str) -> None:  # noqa: PLR0912, PLR0915  # one branch per line that podnet spells
         """Carry out a line of `ip -batch -`."""
         match line.split():
-            case ["link", "add", dev, "address", mac, "mtu", mtu, "type", "bridge"]:
-                self.add_link(Bridge(dev, int(mtu), mac, up=False, alias=""))
+            case ["link", "add", dev, "address", mac, "type", "bridge"]:
+                self.add_link(Bridge(dev, 1500, mac, up=False, alias=""))
             case [
                 "link", "add", dev, "address", mac, "mtu", mtu, "type", "vxlan", "id", vni, "dev", lower,
                 "local", local, "dstport", port, ("learning" | "nolearning") as learning,
@@ -139,8 +141,17 @@ class Kernel:
                 self.tables["ports"].append(Port(self.link(dev).dev, bridge, hairpin=False))
             case ["link", "set", dev, "nomaster"]:
                 self.tables["ports"].remove(self.find("ports", (dev,)))
-            case ["link", "set", dev, "type", "bridge_slave", "hairpin", ("on" | "off") as hairpin]:
-                self.put("ports", replace(self.find("ports", (dev,)), hairpin=hairpin == "on"))
+            case ["link", "set", dev, "type", "bridge_slave", *words, "state", "3"]:
+                self.put("ports", replace(self.find("ports", (dev,)), blocked=False))
+                if words:
+                    self.ip(f"link set {dev} type bridge_slave {' '.join(words)}")
+            case ["link", "set", dev, "type", "bridge_slave", *words]:
+                flags = {flag: {"on": True, "off": False}[to] for flag, to in zip(words[::2], words[1::2], strict=True)}
+                self.put("ports", replace(self.find("ports", (dev,)), **flags))
+            case ["link", "set", dev, "type", "bridge", "stp_state", "0"]:
+                self.put("links", replace(self.link(dev), stp=False))
+            case ["link", "set", dev, "type", "bridge", "vlan_filtering", "0"]:
+                self.put("links", replace(self.link(dev), vlan_filtering=False))
             case ["link", "set", dev, "type", "vxlan", "local", local]:
                 self.put("links", replace(self.link(dev), local=IPv4Address(local)))
             case ["link", "set", dev, "type", "vxlan", ("learning" | "nolearning") as learning]:
@@ -149,8 +160,10 @@ class Kernel:
                 self._set_link(dev, words)
             case ["link", "del", dev]:
                 self.del_link(dev)
-            case ["addr", "replace", address, "dev", dev]:
-                self.put("addresses", Address(self.link(dev).dev, IPv4Interface(address)))
+            case ["addr", "replace", address, "dev", dev, *scope]:
+                said = Address(self.link(dev).dev, IPv4Interface(address), "".join(scope[1:]) or "global")
+                had = [item for item in self.tables["addresses"] if item.key == said.key]
+                self.put("addresses", replace(said, scope=had[0].scope) if had else said)  # it keeps its scope
                 self._connect(dev)
             case ["addr", "del", address, "dev", dev]:
                 self._del_address(self.find("addresses", Address(dev, IPv4Interface(address)).key))
@@ -253,7 +266,9 @@ class Kernel:
                     self.put("links", replace(link, up=True))
                     self._connect(dev)
                     if dev == "lo":
-                        self.put("addresses", Address("lo", IPv4Interface("127.0.0.1/8")))
+                        self.put("addresses", Address("lo", IPv4Interface("127.0.0.1/8"), "host"))
+                case "arp":
+                    self.put("links", replace(link, arp=next(rest) == "on"))
                 case "alias":
                     self.put("links", replace(link, alias=next(rest)))
                 case "mtu":
@@ -285,7 +300,7 @@ class Kernel:
         kind = words[0] if words[0] in {"blackhole", "unreachable"} else "unicast"
         rest = [word for word in words if word not in {kind, "onlink"}]
         said = dict(zip(rest[1::2], rest[2::2], strict=True))
-        if len(rest) % 2 == 0 or not said.keys() <= {"via", "dev", "metric", "proto"}:
+        if len(rest) % 2 == 0 or not said.keys() <= {"tos", "via", "dev", "metric", "proto"}:
             raise Refused(f"route {' '.join(words)}")
         via, dev, onlink = said.get("via"), said.get("dev"), "onlink" in words
         if dev:
@@ -294,7 +309,9 @@ class Kernel:
         if via and not onlink and not near:
             raise Refused(f"the gateway {via} is unreachable")
         to, metric = IPv4Network(rest[0]), int(said.get("metric", 0))
-        return Route(to, dev, IPv4Address(via) if via else None, onlink, metric, kind, said["proto"])
+        return Route(
+            to, dev, IPv4Address(via) if via else None, onlink, metric, said.get("tos", ""), kind, said["proto"]
+        )
 
     def link(self, dev: str, *, up: bool = False) -> Any:
         """Find a device, which may have to be up."""

@@ -20,6 +20,7 @@ from podnet.state import (
     Bridge,
     Chain,
     FdbEntry,
+    Jump,
     Neighbour,
     Nic,
     Port,
@@ -42,7 +43,9 @@ FACTS: dict[type[FactBase[Any]], tuple[str, ...]] = {
 LO = Nic("lo", 65536, "00:00:00:00:00:00")
 POD = State(
     links=frozenset({LO, Nic("eth0", 1450, "0a:58:0a:f4:01:02")}),
-    addresses=frozenset({Address("lo", IPv4Interface("127.0.0.1/8")), Address("eth0", IPv4Interface("10.244.1.2/24"))}),
+    addresses=frozenset(
+        {Address("lo", IPv4Interface("127.0.0.1/8"), "host"), Address("eth0", IPv4Interface("10.244.1.2/24"))}
+    ),
     routes=frozenset(
         {
             Route(IPv4Network("0.0.0.0/0"), "eth0", IPv4Address("10.244.1.1")),
@@ -94,7 +97,7 @@ def test_devices() -> None:
         Bridge("br-strange", 1500, "02:aa:00:00:00:01", alias=""),
         Veth("sv0", 1500, None, alias=""),
         Veth("sv1", 1500, None, alias=""),
-        Vxlan("vx-ext", 1500, "02:aa:00:00:00:06", 0, 4790, None, None, up=False, alias=""),
+        Vxlan("vx-ext", 1500, "02:aa:00:00:00:06", 0, 4790, None, None, options=("external",), up=False, alias=""),
         Vxlan("vx-remote", 1450, "02:aa:00:00:00:04", 7, 4789, None, "eth0", True, "192.168.56.99", alias=""),  # noqa: FBT003  # learning
         Bridge("cni0", 1450, "0a:58:0a:f4:01:01"),
         Vxlan("flannel.1", 1450, "66:00:00:00:00:01", 1, 8472, IPv4Address("192.168.56.11"), "eth0"),
@@ -118,7 +121,7 @@ def test_bridge_ports() -> None:
 def test_addresses() -> None:
     """IPv4 alone; a device without an address is in no line."""
     assert read(addresses.Addresses) == {
-        Address("lo", IPv4Interface("127.0.0.1/8")),
+        Address("lo", IPv4Interface("127.0.0.1/8"), "host"),
         Address("eth0", IPv4Interface("192.168.56.11/24")),
         Address("br-strange", IPv4Interface("172.30.0.1/24")),
         Address("cni0", IPv4Interface("10.244.1.1/24")),
@@ -166,10 +169,10 @@ def test_chains() -> None:
     """Ours with their rules and their places in the hook; words in a stranger's comment are no jump."""
     filtering, masquerading = sorted(chains.Chains().process(sample("iptables-save")) or (), key=lambda c: c.key)
     assert filtering == Chain(
-        "filter", "PODNET-FWD", (("FORWARD", 1),), ("-s 10.244.0.0/16 -j ACCEPT", "-d 10.244.0.0/16 -j ACCEPT")
+        "filter", "PODNET-FWD", (Jump("FORWARD"),), ("-s 10.244.0.0/16 -j ACCEPT", "-d 10.244.0.0/16 -j ACCEPT")
     )
     assert (masquerading.table, masquerading.chain) == ("nat", "PODNET-POSTRTG")
-    assert masquerading.jumps == (("POSTROUTING", 1), ("POSTROUTING", 2))
+    assert masquerading.jumps == (Jump("POSTROUTING"), Jump("POSTROUTING", 2))
     assert masquerading.rules[0] == "-m mark --mark 0x4000/0x4000 -j RETURN"
     assert len(masquerading.rules) == 6
 
@@ -178,7 +181,7 @@ def test_a_chain_behind_strangers_rules_tells_its_place() -> None:
     """Third in the hook is as bad as not there: somebody's REJECT may stand before it."""
     said = ["*filter", ":FORWARD ACCEPT [0:0]", ":PODNET-FWD - [0:0]", "-A FORWARD -j A", "-A FORWARD -j B"]
     (chain,) = chains.parse([*said, "-A FORWARD -j PODNET-FWD", "COMMIT"])
-    assert (chain.jumps, chain.rules) == ((("FORWARD", 3),), ())
+    assert (chain.jumps, chain.rules) == ((Jump("FORWARD", 3),), ())
 
 
 def test_a_host_without_rules_has_no_chains() -> None:
@@ -264,6 +267,7 @@ def test_every_script_is_good_shell() -> None:
 
 def test_a_tool_that_is_missing_is_named_with_its_package(tmp_path: Path) -> None:
     """On a host without iproute2 the first line of the answer says what to install, and nothing else is done."""
+    (tmp_path / "id").symlink_to("/usr/bin/id")
     done = subprocess.run(
         ["/bin/sh"], input=node.script([], []), env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
     )

@@ -157,7 +157,13 @@ CABLE_ANEW = (
     "route replace 0.0.0.0/0 via 10.244.1.1 dev eth0 proto 77",
     "route replace 10.244.0.0/16 via 10.244.1.1 dev eth0 proto 77",
 )
-POD_ANEW = (*CABLE_ANEW[:5], "link set lo up", CABLE_ANEW[5], "addr replace 127.0.0.1/8 dev lo", *CABLE_ANEW[6:])
+POD_ANEW = (
+    *CABLE_ANEW[:5],
+    "link set lo up",
+    CABLE_ANEW[5],
+    "addr replace 127.0.0.1/8 dev lo scope host",
+    *CABLE_ANEW[6:],
+)
 RESET_FWD = (
     "*filter",
     "-D FORWARD -j PODNET-FWD",
@@ -203,8 +209,8 @@ DAMAGES = [
     Damage(
         "a bridge is deleted",
         ip("link del cni0"),
-        "link add cni0 address 0a:58:0a:f4:01:01 mtu 1450 type bridge",
-        "link set cni0 alias podnet up",
+        "link add cni0 address 0a:58:0a:f4:01:01 type bridge",
+        "link set cni0 mtu 1450 alias podnet up",
         *(
             line
             for dev in sorted([CABLE.dev, CABLE2.dev])
@@ -228,8 +234,12 @@ DAMAGES = [
     Damage(
         "a port has no hairpin",
         ip(f"link set {CABLE.dev} type bridge_slave hairpin off"),
-        f"link set {CABLE.dev} master cni0",
         f"link set {CABLE.dev} type bridge_slave hairpin on",
+    ),
+    Damage(
+        "a port does not pass frames on",
+        put("ports", Port(CABLE.dev, "cni0", hairpin=True, isolated=True, flood=False, blocked=True)),
+        f"link set {CABLE.dev} type bridge_slave isolated off flood on state 3",
     ),
     Damage("a port too many", put("ports", Port("flannel.1", "cni0", hairpin=False)), "link set flannel.1 nomaster"),
     # addresses
@@ -325,7 +335,7 @@ DAMAGES = [
         "fdb del 00:00:00:00:00:00 dev flannel.1 dst 192.168.56.13",
     ),
     # routes
-    Damage("a route is deleted", lose("routes", (0x0AF40200, 24, 0)), ROUTES[0]),
+    Damage("a route is deleted", lose("routes", (0x0AF40200, 24, 0, "")), ROUTES[0]),
     Damage("a route leads elsewhere", ip("route replace 10.244.3.0/24 dev eth0 proto 77"), ROUTES[1]),
     Damage("a route is a black hole", ip("route replace blackhole 10.244.3.0/24 proto 77"), ROUTES[1]),
     Damage(
@@ -447,7 +457,7 @@ def test_every_line_of_the_batch_is_needed() -> None:
 
 
 HARMLESS = {
-    "addr replace 127.0.0.1/8 dev lo",  # the kernel gives it to a loopback that comes up
+    "addr replace 127.0.0.1/8 dev lo scope host",  # the kernel gives it to a loopback that comes up
     "net/ipv4/ip_forward = 0",  # a new namespace may inherit 1 (net.core.devconf_inherit_init_net)
     "net/ipv4/conf/eth0/forwarding = 1",  # ip_forward overwrites it, unless it was 1 already
     "net/ipv4/conf/cni0/forwarding = 1",  # likewise

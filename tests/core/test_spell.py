@@ -17,6 +17,7 @@ from podnet.state import (
     Device,
     FdbEntry,
     Item,
+    Jump,
     Link,
     Neighbour,
     Nic,
@@ -34,12 +35,12 @@ VTEP = Vxlan("flannel.1", 1450, MAC, 1, 8472, IPv4Address("192.168.56.11"), "eth
 CABLE = Veth("veth0", 1450, "podnet-a")
 NIC = Nic("eth0", 1450, MAC)
 ROUTE = Route(IPv4Network("10.244.2.0/24"), "flannel.1", IPv4Address("10.244.2.0"), onlink=True)
-CHAIN = Chain("filter", "PODNET-FWD", (("FORWARD", 1),), ("-s 10.244.0.0/16 -j ACCEPT",))
+CHAIN = Chain("filter", "PODNET-FWD", (Jump("FORWARD"),), ("-s 10.244.0.0/16 -j ACCEPT",))
 
 ADD: list[tuple[Item, list[str]]] = [
     (
         Bridge("cni0", 1450, MAC),
-        [f"link add cni0 address {MAC} mtu 1450 type bridge", "link set cni0 alias podnet up"],
+        [f"link add cni0 address {MAC} type bridge", "link set cni0 mtu 1450 alias podnet up"],
     ),
     (
         VTEP,
@@ -65,7 +66,7 @@ ADD: list[tuple[Item, list[str]]] = [
     ),
     (
         Port("veth0", "cni0", hairpin=False),
-        ["link set veth0 master cni0", "link set veth0 type bridge_slave hairpin off"],
+        ["link set veth0 master cni0"],
     ),
     (Address("cni0", IPv4Interface("10.244.1.1/24")), ["addr replace 10.244.1.1/24 dev cni0"]),
     (Address("flannel.1", IPv4Interface("10.244.1.0")), ["addr replace 10.244.1.0/32 dev flannel.1"]),
@@ -110,11 +111,11 @@ REMOVE: list[tuple[Item, list[str]]] = [
         ["route del unreachable 10.244.0.0/16 metric 9 proto 77"],
     ),
     (
-        replace(CHAIN, jumps=(("FORWARD", 1), ("INPUT", 4))),
+        replace(CHAIN, jumps=(Jump("FORWARD"), Jump("INPUT", 4, "-i cni0"))),
         [
             "*filter",
             "-D FORWARD -j PODNET-FWD",
-            "-D INPUT -j PODNET-FWD",
+            "-D INPUT -i cni0 -j PODNET-FWD",
             "-F PODNET-FWD",
             "-X PODNET-FWD",
             "COMMIT",
@@ -141,7 +142,7 @@ CHANGE: list[tuple[Item, Item, list[str]]] = [
     ),
     (replace(ROUTE, dev="eth0"), ROUTE, spell.add(ROUTE)),
     (
-        replace(CHAIN, rules=(), jumps=(("FORWARD", 3), ("FORWARD", 5))),
+        replace(CHAIN, rules=(), jumps=(Jump("FORWARD", 3), Jump("FORWARD", 5))),
         CHAIN,
         [
             "*filter",
@@ -204,7 +205,17 @@ def test_every_kind_of_item_is_spelled_here() -> None:
 def test_every_attribute_of_a_device_can_be_mended(item: Item) -> None:
     """A value that can be wrong, and for which no line is said, would be wrong forever; remade ones apart."""
     remade = {"dev", "peer", "netns", *getattr(item, "FIXED", ())}
-    other = {"mtu": 1, "mac": "02:00:00:00:00:99", "up": False, "alias": "", "local": None, "learning": True}
+    other = {
+        "stp": True,
+        "vlan_filtering": True,
+        "arp": False,
+        "mtu": 1,
+        "mac": "02:00:00:00:00:99",
+        "up": False,
+        "alias": "",
+        "local": None,
+        "learning": True,
+    }
     for name in {field.name for field in fields(item)} - remade:
         assert spell.change(replace(item, **{name: other[name]}), item), name  # type: ignore[arg-type]  # by name
 

@@ -95,6 +95,42 @@ DAMAGES = {
     ),
     "the jump to a chain is deleted": ("iptables -D FORWARD -j PODNET-FWD", "jumps is none, and should be FORWARD 1"),
     "the jump comes twice": ("iptables -A FORWARD -j PODNET-FWD", "jumps is FORWARD 1, FORWARD 2, and should be"),
+    "the tunnel has another TTL": ("ip link set flannel.1 type vxlan ttl 1", "options is 'ttl 1', and should be none"),
+    "the tunnel sets DF": ("ip link set flannel.1 type vxlan df set", "options is 'df set', and should be none"),
+    "the tunnel has options that nobody asked for": (
+        f"{MAKE_VTEP} id 1 dstport 8472 gbp l2miss rsc tos 4; ip link set flannel.1 up",
+        "options is 'tos",
+    ),
+    "the tunnel has another name": (
+        "ip link set flannel.1 down; ip link set flannel.1 name fl9; ip link set fl9 up",
+        "extra link: link add fl9",
+    ),
+    "the bridge has a spanning tree": ("ip link set cni0 type bridge stp_state 1", "stp is on, and should be off"),
+    "the bridge has no ARP": ("ip link set cni0 arp off", "wrong link: cni0: arp is off, and should be on"),
+    "a pod has no ARP": ("ip -n podnet-pod1 link set eth0 arp off", "pod podnet-pod1: wrong link: eth0: arp is off"),
+    "a pod believes in another gateway": (
+        "ip -n podnet-pod1 neigh replace 10.244.2.1 lladdr 02:00:00:00:00:97 dev eth0 nud permanent",
+        "pod podnet-pod1: extra neighbour: neigh replace 10.244.2.1 lladdr 02:00:00:00:00:97",
+    ),
+    "a bridge port is isolated": (f"bridge link set dev {VETH} isolated on", "isolated is on, and should be off"),
+    "a bridge port is blocked": (f"bridge link set dev {VETH} state 0", "blocked is on, and should be off"),
+    "a bridge port floods nothing": (f"bridge link set dev {VETH} flood off", "flood is off, and should be on"),
+    "an address will expire": (
+        "ip addr change 10.244.2.1/24 dev cni0 valid_lft 600 preferred_lft 600",
+        "wrong address: cni0: forever is off, and should be on",
+    ),
+    "an address has another scope": (
+        "ip addr del 10.244.2.0/32 dev flannel.1; ip addr add 10.244.2.0/32 dev flannel.1 scope link",
+        "scope is link, and should be global",
+    ),
+    "a route carries an MTU": (
+        "ip route replace 10.244.3.0/24 via 10.244.3.0 dev flannel.1 onlink proto 77 mtu 800",
+        "options is 'mtu 800', and should be none",
+    ),
+    "another chain jumps to ours for some packets": (
+        "iptables -A INPUT -i cni0 -j PODNET-FWD",
+        "jumps is INPUT 1 -i cni0, FORWARD 1, and should be FORWARD 1",
+    ),
     "another chain jumps to ours": ("iptables -A INPUT -j PODNET-FWD", "jumps is INPUT 1, FORWARD 1, and should be"),
     "a chain is deleted": (
         "iptables -D FORWARD -j PODNET-FWD; iptables -F PODNET-FWD; iptables -X PODNET-FWD",
