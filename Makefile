@@ -6,7 +6,7 @@ LAB = .venv/bin/podnet lab
 HOSTS = node1,node2,node3
 
 test: setup lint  ## the whole test run: lint, types, core tests, lab tests
-	$(PYTEST) tests
+	$(PYTEST) tests --numprocesses 2 --dist loadfile
 
 check: setup lint  ## lint, types and core tests: no lab, under a minute
 	$(PYTEST) tests/core

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -182,6 +183,34 @@ def test_host_that_is_not_as_the_inventory_says_is_left_alone(vxlan: At, script:
     assert applied.failed == {"node2"}
     assert words in applied.log
     assert vxlan.apply().code == 0
+
+
+def test_pods_come_and_go(at: At, vxlan: At, tmp_path: Path) -> None:
+    """Renamed, moved, taken away to the last, and given back: each time one apply does it, and a second nothing."""
+    own = tmp_path / "own.py"
+    for pods in (["b", "a"], {"a": "10.244.1.9"}, 0, 5, 2):
+        own.write_text(
+            f"import runpy\nhosts, data = runpy.run_path({str(at.inventory)!r})['nodes']\n"
+            f"hosts[0][1]['pods'] = {pods!r}\nnodes = (hosts, data)\n"
+        )
+        assert vxlan.apply(inventory=own).changed == {"node1"}
+        assert vxlan.apply(inventory=own).unchanged == ALL
+        done = vxlan.verify("podnet/verify/test_state.py", "podnet/verify/test_reach.py", inventory=own)
+        assert done.code == 0, done.said
+
+
+def test_one_node_alone_may_have_the_whole_network(other: At, tmp_path: Path) -> None:
+    """Its subnet is then the network, and pods need no route to it."""
+    other.up("--hosts", "1")
+    own = tmp_path / "own.py"
+    own.write_text(
+        f"import runpy\nhosts, data = runpy.run_path({str(other.inventory)!r})['nodes']\n"
+        "hosts[0][1]['pod_subnet'] = data['network']\nnodes = (hosts, data)\n"
+    )
+    assert other.apply(inventory=own).changed == {"node1"}
+    assert other.apply(inventory=own).unchanged == {"node1"}
+    done = other.verify("podnet/verify/test_state.py", "podnet/verify/test_reach.py", hosts="node1", inventory=own)
+    assert done.code == 0, done.said
 
 
 def test_json_report_says_what_would_change(vxlan: At) -> None:

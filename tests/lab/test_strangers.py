@@ -104,6 +104,40 @@ def test_device_of_a_strangers_that_has_our_name_is_left_alone(at: At) -> None:
     at.sh("node3", "ip link del cni0; ip link del flannel.1")
 
 
+def test_route_of_a_strangers_in_our_place_is_left_alone(at: At) -> None:
+    """A host that bears no mark of podnet's is refused while somebody else's route leads to a peer's pods."""
+    at.sh("node3", "ip route add 10.244.1.0/24 via 192.168.56.11 proto static")
+    applied = at.apply()
+    assert applied.code == 1
+    assert applied.failed == {"node3"}
+    assert "there is a route to 10.244.1.0/24 (proto static) on a host where nothing is podnet's" in applied.log
+    assert "proto static" in at.sh("node3", "ip route show 10.244.1.0/24")
+    at.sh("node3", "ip route del 10.244.1.0/24")
+    at.apply("deploys/teardown.py")
+
+
+def test_what_a_stranger_adds_to_our_bridge_stays(at: At) -> None:
+    """His network, neighbour, port, and routes that the kernel holds beside ours, stay and disturb no verification."""
+    assert at.apply().code == 0
+    at.sh(
+        "node1",
+        "ip addr add 172.30.0.1/24 dev cni0; ip neigh add 10.244.1.77 lladdr 02:00:00:00:07:77 dev cni0 nud permanent;"
+        "ip route add 172.29.0.0/24 via 10.244.1.77 dev cni0; ip link add his0 type veth peer name his1;"
+        "ip link set his0 master cni0 up; ip link set his1 up;"
+        "ip route add 10.244.3.0/24 tos 0x10 via 192.168.56.13; ip route add 10.244.3.0/24 via 192.168.56.13 metric 9",
+    )
+    assert at.apply().changed == set()
+    done = at.verify()
+    assert done.code == 0, done.said
+    at.sh("node1", "ip route del 10.244.3.0/24 proto 77")
+    assert at.apply().changed == {"node1"}
+    seen = at.sh("node1", "ip addr show cni0; ip neigh; ip route; bridge link")
+    for word in ("172.30.0.1/24", "10.244.1.77", "172.29.0.0/24", "his0", "tos 0x10", "metric 9"):
+        assert word in seen
+    at.sh("node1", "ip link del his0; ip route del 10.244.3.0/24 tos 0x10; ip route del 10.244.3.0/24 metric 9")
+    assert at.apply("deploys/teardown.py").code == 0
+
+
 def test_settings_go_back_to_what_they_were(at: At) -> None:
     """Whatever ip_forward, and each interface's forwarding, were before the first apply, they are after a teardown."""
     settings = "cd /proc/sys/net/ipv4; grep . ip_forward conf/*/forwarding conf/*/rp_filter"
