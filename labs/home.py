@@ -101,9 +101,11 @@ class Home:
         """Return the lab's shape, and its hosts' ports."""
         if not self.saved():
             raise LabError(f"there is no lab {self.name}: `podnet lab up{self.option}` makes one")
-        saved = json.loads((self.path / "lab.json").read_text())
-        ports = saved.pop("ports")
-        return Lab(self.name, **saved), ports
+        file = self.path / "lab.json"
+        try:
+            return parse(self.name, file.read_bytes())
+        except ValueError as error:
+            raise LabError(f"{file} is broken: `podnet lab down{self.option}` removes the lab") from error
 
     def save(self, lab: Lab, ports: dict[str, int]) -> None:
         """Write down the shape and the ports, whole or not at all."""
@@ -138,3 +140,16 @@ class Home:
         except BlockingIOError:
             print(f"waiting for another podnet that works on lab {self.name}", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def parse(name: str, saved: bytes) -> tuple[Lab, dict[str, int]]:
+    """Read what `save` wrote; ValueError if it is anything else."""
+    match json.loads(saved):
+        case {"hosts": int(hosts), "segments": int(segments), "mtu": int(mtu), "ports": dict(ports)} if all(
+            isinstance(port, int) for port in ports.values()
+        ):
+            try:
+                return Lab(name, hosts, segments, mtu), ports
+            except LabError as error:
+                raise ValueError(str(error)) from error
+    raise ValueError("no lab")

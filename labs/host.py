@@ -92,7 +92,9 @@ class Host:
             *("--register=no", "--keep-unit", f"--machine={self.name}"),
             # nspawn takes CAP_NET_ADMIN away from who is handed a namespace: `ip link add` would be refused.
             *(f"--network-namespace-path={NETNS / self.name}", "--capability=CAP_NET_ADMIN"),
-            *("--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"),
+            *("--resolv-conf=off", "--timezone=off", "--link-journal=no"),
+            # A console that its systemd can open: else nobody hears why a host does not boot.
+            "--console=read-only",
         ]
 
     def furnish(self, names: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pyinfra.api.exceptions import InventoryError
 
+from podnet.labs.error import LabError
 from podnet.labs.home import DEFAULT, Home, running
 from podnet.ssh import nodelay_transport
 
@@ -14,7 +15,10 @@ Group = tuple[list[tuple[str, dict[str, Any]]], dict[str, Any]]
 def group(directory: str) -> Group:
     """Describe the nodes of the lab in this directory."""
     home = Home(Path(directory))
-    lab, _ = home.load()
+    try:
+        lab, _ = home.load()
+    except LabError as error:
+        raise InventoryError(str(error)) from error
     ssh = {
         "ssh_config_file": str(home.ssh_config),
         "ssh_known_hosts_file": str(home.known_hosts),  # pyinfra splits the one in ssh_config at spaces

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from podnet.labs import access, host, image, modules
+from podnet.labs import access, host, image, limits, modules
 from podnet.labs.error import LabError
 from podnet.labs.home import Home
 from podnet.labs.plan import Lab
@@ -28,7 +28,7 @@ def up(home: Home, hosts: int | None, segments: int | None, mtu: int | None) -> 
             raise LabError(f"{tool} is not installed: ./setup installs what labs need")
     start = time.monotonic()
     asked = {"hosts": hosts, "segments": segments, "mtu": mtu}
-    shape(home, asked)  # refuse before anything is made
+    limits.check(home, shape(home, asked)[0])  # refuse before anything is made
     with home.locked() as lock:
         lab, ports = shape(home, asked)
         home.save(lab, ports)
@@ -63,9 +63,8 @@ def shape(home: Home, asked: dict[str, int | None]) -> tuple[Lab, dict[str, int]
 
 def described(lab: Lab) -> str:
     """Say a lab's shape."""
-    hosts = "1 host" if lab.hosts == 1 else f"{lab.hosts} hosts"
     segments = "1 segment" if lab.segments == 1 else f"{lab.segments} segments"
-    return f"{hosts}, {segments}, mtu {lab.mtu}"
+    return f"{limits.counted(lab.hosts)}, {segments}, mtu {lab.mtu}"
 
 
 def start_keeper(home: Home) -> None:

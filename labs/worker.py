@@ -1,5 +1,6 @@
 """What `up` does inside of the lab's namespaces: `python -m podnet.labs.worker DIRECTORY`."""
 
+import re
 import shutil
 import sys
 import time
@@ -17,6 +18,7 @@ BOOT_WITHIN = 60.0
 AT_ONCE = 4
 LOOK_EVERY = 0.02
 TAIL = 15
+PAINT = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")  # colours, and what else is for a terminal
 
 
 def main() -> int:
@@ -86,8 +88,14 @@ def settled(one: Host, names: str) -> bool:
 def complaint(one: Host) -> str:
     """Say what is known of a host that did not come up."""
     console = one.home.console(one.name)
-    tail = "\n".join(console.read_text(errors="replace").splitlines()[-TAIL:])
-    return f"{one.name} did not answer within {BOOT_WITHIN:.0f} s ({one.state}); {console} ends with:\n{tail}"
+    said = [line for line in PAINT.sub("", console.read_text(errors="replace")).splitlines() if line.strip()]
+    silent = f"{one.name} did not answer within {BOOT_WITHIN:.0f} s ({one.state})"
+    if not said:
+        return (
+            f"{silent}, and {console} is empty: it ended before its first word, as it does where this machine has no "
+            f"more memory, disk or processes for it: see `free`, `df`, `ulimit -a` and `dmesg`"
+        )
+    return "\n".join([f"{silent}; {console} ends with:", *said[-TAIL:]])
 
 
 if __name__ == "__main__":
