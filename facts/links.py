@@ -77,14 +77,15 @@ def _link(entry: dict[str, Any], namespaces: dict[int, str]) -> Link:
             return _nic(entry)
 
 
-VXLAN_DEFAULTS = {
-    "ttl": 0,
-    "tos": 0,
-    "df": "unset",
-    "ageing": 300,
-    "udp_csum": True,
-    "port_range": {"low": 0, "high": 0},
+VXLAN_DEFAULTS: dict[str, tuple[object, ...]] = {
+    "ttl": (0, "auto"),
+    "tos": (0, "0"),
+    "df": ("unset",),
+    "ageing": (300,),
+    "udp_csum": (True,),
+    "port_range": ({"low": 0, "high": 0},),
 }
+"""What iproute2's versions print of a device that nobody gave an option."""
 VXLAN_SWITCHES = ("external", "gbp", "gpe", "l2miss", "l3miss", "proxy", "remcsum_rx", "remcsum_tx", "rsc", "vnifilter")
 """Printed only if they are on, by iproute2 6.1 with the value null."""
 
@@ -92,7 +93,9 @@ VXLAN_SWITCHES = ("external", "gbp", "gpe", "l2miss", "l3miss", "proxy", "remcsu
 def _vxlan(entry: dict[str, Any], data: dict[str, Any]) -> Vxlan:
     """A stranger's may lack nearly everything: an `external` one has neither VNI nor local address."""
     local = data.get("local")
-    options = [f"{name} {data[name]}" for name, usual in VXLAN_DEFAULTS.items() if data.get(name, usual) != usual]
+    options = [
+        f"{name} {data[name]}" for name, usual in VXLAN_DEFAULTS.items() if data.get(name, usual[0]) not in usual
+    ]
     options += [name for name in VXLAN_SWITCHES if data.get(name, False) is not False]
     return Vxlan(
         entry["ifname"],

@@ -93,7 +93,7 @@ def machine() -> dict[str, list[str]]:
     seen = {}
     for listing in LISTINGS:
         if shutil.which(listing.split()[0], path=ROOTS_PATH):
-            listed = as_root("sh", "-c", f"{listing} || true")  # some kernels lack some of it
+            listed = as_root("sh", "-c", f"{listing}; echo exit code $?")  # some kernels lack some of it
             seen[listing] = [line for line in listed.splitlines() if not RESTLESS.match(line)]
     return seen
 
@@ -248,7 +248,7 @@ def kill_up(home: Home) -> None:
     """End an `up` unless it has ended: itself and, where it became root, the sudo that it runs under."""
     words = f"podnet.cli lab up --name {home.name}"
     pids = [path.name for path in Path("/proc").glob("[0-9]*") if words in next(texts(path)).replace("\0", " ")]
-    as_root("sh", "-c", 'kill -KILL "$@" || true', "sh", *pids)
+    as_root("sh", "-c", 'for pid; do kill -KILL "$pid" || test ! -e "/proc/$pid"; done', "sh", *pids)
 
 
 @pytest.mark.parametrize("milliseconds", [300, 600])
