@@ -265,14 +265,27 @@ def test_every_script_is_good_shell() -> None:
         assert subprocess.run(["sh", "-n"], input=script, capture_output=True, text=True, check=True).stderr == ""
 
 
+def asked_as(uid: int, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """Run the script on a host that has nothing but `id`."""
+    said = tmp_path / "id"
+    said.write_text(f"#!/bin/sh\necho {uid}\n")
+    said.chmod(0o755)
+    words = {"env": {"PATH": str(tmp_path)}, "capture_output": True, "text": True}
+    return subprocess.run(["/bin/sh"], input=node.script([], []), check=False, **words)  # type: ignore[call-overload, no-any-return]  # the words are subprocess.run's own
+
+
 def test_a_tool_that_is_missing_is_named_with_its_package(tmp_path: Path) -> None:
     """On a host without iproute2 the first line of the answer says what to install, and nothing else is done."""
-    (tmp_path / "id").symlink_to("/usr/bin/id")
-    done = subprocess.run(
-        ["/bin/sh"], input=node.script([], []), env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
-    )
+    done = asked_as(0, tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "podnet needs ip on this host: install the package iproute2\n"
+
+
+def test_a_user_who_is_not_root_is_told_so(tmp_path: Path) -> None:
+    """His PATH lacks the tools as well; that they are missing would send him the wrong way."""
+    done = asked_as(1000, tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "podnet must be root on this host: give its inventory `_sudo`, or log in as root\n"
 
 
 BROKEN: dict[str, Callable[[list[str]], list[str]]] = {
