@@ -60,7 +60,7 @@ def _build(plan: Plan) -> Iterator[Section]:
 
 def _inside(netns: str, pod: Plan) -> Iterator[Section]:
     """Do the same inside a pod, where a process must enter first."""
-    lines = [*_mend(pod, "links", "addresses"), *_readdress(pod), *_mend(pod, "routes"), *_withdraw(pod)]
+    lines = [*_mend(pod, "links", "addresses"), *_readdress(pod), *_mend(pod, "neighbours", "routes"), *_withdraw(pod)]
     yield from _batch(f"ip -n {netns} -batch -", lines)
     yield from _batch(f"ip netns exec {netns} sysctl -q -p -", _mend(pod, "sysctls"))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from podnet.cluster import Cluster, Node
 from podnet.plan import marked, owned
-from podnet.state import Address, State, Vxlan
+from podnet.state import State, Vxlan
 
 
 def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> list[str]:
@@ -69,8 +69,9 @@ def _underlay(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[
     if me.uplink not in mtus:
         yield f"`uplink` {me.uplink} is no device of this host, which has {', '.join(sorted(mtus))}; name the right one"
         return
-    if Address(me.uplink, me.address) not in have.addresses:
-        there = ", ".join(str(item.address) for item in have.addresses if item.dev == me.uplink) or "no IPv4 address"
+    held = sorted(item.address for item in have.addresses if item.dev == me.uplink)
+    if me.address not in held:
+        there = ", ".join(map(str, held)) or "no IPv4 address"
         yield f"`address` {me.address} is not on {me.uplink}, which has {there}; correct one of the two"
     if mtus[me.uplink] < cluster.underlay_mtu:
         yield (

@@ -143,3 +143,11 @@ def test_an_address_that_two_devices_hold_is_no_obstacle() -> None:
     kernel = host()
     kernel.tables["addresses"].append(Address("lo", CLUSTER.node("node1").address))
     assert found(kernel) == []
+
+
+def test_an_uplink_whose_address_is_leased_is_no_obstacle() -> None:
+    """DHCP gives addresses that expire unless they are renewed: they are there all the same."""
+    kernel = host()
+    (held,) = (item for item in kernel.tables["addresses"] if item.dev == "eth0")
+    kernel.put("addresses", replace(held, forever=False))
+    assert found(kernel) == []

@@ -213,6 +213,14 @@ def test_one_node_alone_may_have_the_whole_network(other: At, tmp_path: Path) ->
     assert done.code == 0, done.said
 
 
+def test_leased_address_on_the_uplink_is_as_good_as_any(vxlan: At) -> None:
+    """A host that has its underlay address from DHCP, with a lifetime, is applied to and verified like others."""
+    vxlan.sh("node2", "ip addr change 192.168.56.12/24 dev eth0 valid_lft 600 preferred_lft 600")
+    assert vxlan.apply().unchanged == ALL
+    assert vxlan.verify_state().code == 0
+    vxlan.sh("node2", "ip addr change 192.168.56.12/24 dev eth0 valid_lft forever preferred_lft forever")
+
+
 def test_json_report_says_what_would_change(vxlan: At) -> None:
     """A script can ask what an apply would do: only the damaged host is listed."""
     vxlan.sh("node3", "ip neigh del 10.244.1.0 dev flannel.1")
