@@ -6,7 +6,8 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 from podnet.facts.reading import HEADING, Table, strictly
-from podnet.state import CHAIN_PREFIX, Chain, Jump
+from podnet.marks import ANY_CHAIN, of
+from podnet.state import Chain, Jump
 
 COMMAND = "iptables-save"
 
@@ -48,12 +49,15 @@ def parse(output: list[str]) -> frozenset[Chain]:
                 rules[table, chain].append(rule)
     jumps: dict[tuple[str, str], list[Jump]] = defaultdict(list)
     for (table, chain), lines in rules.items():
-        for position, rule in enumerate(lines, 1):
-            match, _, target = f" {rule}".rpartition(" -j ")
-            if target.startswith(CHAIN_PREFIX):
-                jumps[table, target].append(Jump(chain, position, match.strip()))
+        calls = [f" {rule}".rpartition(" -j ") for rule in lines]
+        owners = [of(ANY_CHAIN, target) for _, _, target in calls]
+        for i, (match, _, target) in enumerate(calls):
+            if owners[i]:
+                # The jumps of all clusters come first, in any order: another's does not make ours the second.
+                before = [owner for owner in owners[:i] if owner in {None, owners[i]}]
+                jumps[table, target].append(Jump(chain, len(before) + 1, match.strip()))
     return frozenset(
         Chain(table, chain, tuple(jumps[table, chain]), tuple(lines))
         for (table, chain), lines in rules.items()
-        if chain.startswith(CHAIN_PREFIX)
+        if of(ANY_CHAIN, chain)
     )

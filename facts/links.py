@@ -7,13 +7,16 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 from podnet.facts.reading import Table, documents, strictly
-from podnet.state import NETNS_PREFIX, Bridge, Link, Nic, Veth, Vxlan
+from podnet.marks import NAME
+from podnet.state import Bridge, Ipip, Ipvlan, Link, Macvlan, Nic, Veth, Vxlan
 
 COMMANDS = ("ip -d -j link show", "ip -j netns list")
 
+NOBODY = -1  # a device with no other end, or one that is in a namespace without a number
+
 
 class Links(FactBase[Table[Link] | None]):
-    """All devices of the host, as podnet.state.Bridge, Vxlan, Veth, or Nic for any other kind.
+    """All devices of the host, as podnet.state.Bridge, Vxlan, Veth and so on, or Nic for a kind that podnet never makes.
 
     .. code:: python
 
@@ -37,10 +40,15 @@ def read(output: list[str]) -> tuple[list[dict[str, Any]], dict[int, str]]:
     On a host that never had a named namespace `ip netns list` prints nothing at all.
     """
     devices, *namespaces = documents(output)
-    listed = [entry for entries in namespaces for entry in entries if "id" in entry]
+    return devices, numbered([entry for entries in namespaces for entry in entries])
+
+
+def numbered(namespaces: list[dict[str, Any]]) -> dict[int, str]:
+    """Name the namespaces that have a number here."""
+    listed = [entry for entry in namespaces if "id" in entry]
     # A container runtime may have given one of our namespaces a second name: ours is told.
-    listed.sort(key=lambda entry: str(entry["name"]).startswith(NETNS_PREFIX))
-    return devices, {entry["id"]: entry["name"] for entry in listed}
+    listed.sort(key=lambda entry: str(entry["name"]).startswith(NAME))
+    return {entry["id"]: entry["name"] for entry in listed}
 
 
 def parse(links: list[dict[str, Any]], namespaces: dict[int, str]) -> frozenset[Link]:
@@ -48,9 +56,29 @@ def parse(links: list[dict[str, Any]], namespaces: dict[int, str]) -> frozenset[
     return frozenset(_link(entry, namespaces) for entry in links)
 
 
-def nics(links: list[dict[str, Any]]) -> frozenset[Link]:
-    """Read the same from inside a pod, where every device was put in by somebody else."""
-    return frozenset(_nic(entry) for entry in links)
+def indices(links: list[dict[str, Any]]) -> dict[int, str]:
+    """Name the host's devices by their numbers, by which pods' devices refer to them."""
+    return {entry["ifindex"]: entry["ifname"] for entry in links}
+
+
+def inside(
+    netns: str, links: list[dict[str, Any]], namespaces: dict[int, str], host: dict[int, str]
+) -> frozenset[Link]:
+    """Read the same from inside a pod, where a cable's end is a Nic: the cable is where its other end is.
+
+    Of a cable between two pods the end in the first of them, by name, is the cable. What is below a device in another
+    namespace is told by number; where that namespace has no name it is the host's.
+    """
+    told = [
+        entry | {"link": host.get(entry["link_index"])}
+        if entry.get("link_netnsid", NOBODY) not in {NOBODY, *namespaces}
+        else entry
+        for entry in links
+    ]
+    parsed = parse(told, namespaces)
+    nics = {link.dev: link for link in map(_nic, links)}
+    ends = {link.dev for link in parsed if isinstance(link, Veth) and not netns < (link.netns or "") }
+    return frozenset(nics[link.dev] if link.dev in ends else link for link in parsed)
 
 
 def _nic(entry: dict[str, Any]) -> Nic:
@@ -70,9 +98,16 @@ def _link(entry: dict[str, Any], namespaces: dict[int, str]) -> Link:
         case "vxlan":
             return _vxlan(entry, data)
         case "veth":
-            # -1: the other end's namespace has no number here, so it has no name here either
-            netns = namespaces.get(entry.get("link_netnsid", -1))
-            return Veth(dev, mtu, netns, up=up, arp=arp, alias=alias)
+            # NOBODY: the other end's namespace has no number here, so it has no name here either
+            netns = namespaces.get(entry.get("link_netnsid", NOBODY))
+            return Veth(dev, mtu, netns, entry["address"], up=up, arp=arp, alias=alias)
+        case "ipip":
+            return _ipip(entry, data)
+        case "macvlan":
+            lower = entry.get("link")
+            return Macvlan(dev, mtu, entry["address"], lower, data["mode"], up=up, arp=arp, alias=alias)
+        case "ipvlan":
+            return Ipvlan(dev, mtu, entry.get("link"), data["mode"], up=up, arp=arp, alias=alias)
         case _:
             return _nic(entry)
 
@@ -107,6 +142,30 @@ def _vxlan(entry: dict[str, Any], data: dict[str, Any]) -> Vxlan:
         lower=data.get("link"),
         learning=data.get("learning", False),
         group=data.get("group") or data.get("remote") or data.get("group6") or data.get("remote6"),
+        options=tuple(options),
+        alias=entry.get("ifalias", ""),
+        up="UP" in entry["flags"],
+        arp="NOARP" not in entry["flags"],
+    )
+
+
+def _ipip(entry: dict[str, Any], data: dict[str, Any]) -> Ipip:
+    """Each address may be `any`. The fallback device tunl0, which the module makes, has none at all."""
+    local, remote = (None if data.get(end, "any") == "any" else IPv4Address(data[end]) for end in ("local", "remote"))
+    wrapped = data.get("encap", {})
+    ports = {wrapped.get("sport"), wrapped.get("dport")}
+    fou = ports.pop() if wrapped.get("type") == "fou" and len(ports) == 1 else None
+    options = [] if data["proto"] == "any" else [f"mode {data['proto']}"]
+    options += [f"encap {wrapped}"] if wrapped and fou is None else []
+    options += [f"{name} {data[name]}" for name in ("link", "tos") if data.get(name)]
+    return Ipip(
+        entry["ifname"],
+        entry["mtu"],
+        local,
+        remote,
+        ttl=data.get("ttl") or None,
+        pmtudisc=data["pmtudisc"],
+        fou=fou,
         options=tuple(options),
         alias=entry.get("ifalias", ""),
         up="UP" in entry["flags"],

@@ -1,11 +1,12 @@
 """All tables of a host at once: one remote command, whatever the number of peers."""
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts import addresses, chains, fdb, links, neighbours, pods, ports, routes, sysctls
+from podnet.facts import addresses, chains, fdb, fous, kinds, links, neighbours, pods, ports, routes, sysctls
 from podnet.facts.reading import document, strictly
 from podnet.state import State
 
@@ -16,17 +17,22 @@ ALWAYS = ("net/ipv4/conf/*/forwarding", "net/ipv6/conf/all/accept_ra")
 
 
 class Node(FactBase[State | None]):
-    """Everything that podnet could own on a host, and the settings of `paths`, as podnet.state.State.
+    """Everything that podnet could own on a host, as podnet.state.State.
+
+    `paths` and `pod_paths` are the settings to read, of the host and of each pod; of `device_kinds` it is
+    told which the kernel lacks.
 
     .. code:: python
 
-        have = host.get_fact(Node, paths=["net/ipv4/ip_forward"])
+        have = host.get_fact(Node, paths=["net/ipv4/ip_forward"], device_kinds=["vxlan"])
         assert any(link.dev == "flannel.1" for link in have.links)
     """
 
     @override
-    def command(self, paths: Sequence[str] = (), pod_paths: Sequence[str] = ()) -> str:
-        return script(paths, pod_paths)
+    def command(
+        self, paths: Sequence[str] = (), pod_paths: Sequence[str] = (), device_kinds: Sequence[str] = ()
+    ) -> str:
+        return script(paths, pod_paths, device_kinds)
 
     @override
     def process(self, output: list[str]) -> State | None:
@@ -34,24 +40,38 @@ class Node(FactBase[State | None]):
             return parse(output)
 
 
-def paths_of(want: State) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Name the settings to read for comparing with `want`: those of the host, and those inside pods."""
-    inside = {item.path for pod in want.pods.values() for item in pod.sysctls}
-    return tuple(sorted(item.path for item in want.sysctls)), tuple(sorted(inside))
+class Asked(TypedDict):
+    """What to ask a host beyond its tables, to compare it with a wanted state."""
+
+    paths: tuple[str, ...]
+    pod_paths: tuple[str, ...]
+    device_kinds: tuple[str, ...]
 
 
-def script(paths: Sequence[str], pod_paths: Sequence[str]) -> str:
+def asked(want: State) -> Asked:
+    """Name the settings to read, of the host and inside pods, and the kinds of devices that are needed."""
+    spaces = [want, *want.pods.values()]
+    return Asked(
+        paths=tuple(sorted(item.path for item in want.sysctls)),
+        pod_paths=tuple(sorted({item.path for pod in want.pods.values() for item in pod.sysctls})),
+        device_kinds=tuple(sorted({kind for space in spaces for kind in kinds.of(space)})),
+    )
+
+
+def script(paths: Sequence[str] = (), pod_paths: Sequence[str] = (), device_kinds: Sequence[str] = ()) -> str:
     """Spell the shell script that prints every table under a heading of its own. The first failure ends it."""
     tables = {
         "links": "\n".join(links.COMMANDS),
         "addresses": addresses.COMMAND,
         "neighbours": neighbours.COMMAND,
         "fdb": fdb.COMMAND,
+        "fous": fous.COMMAND,
         "routes": routes.COMMAND,
         "sysctls": f"({sysctls.script([*paths, *ALWAYS, sysctls.saved_paths()])})",
         "saved": sysctls.saved_script(),
         "chains": chains.COMMAND,
         "pods": pods.script(pod_paths),
+        "lacks": kinds.script(device_kinds),
     }
     root = "podnet must be root on this host: give its inventory `_sudo`, or log in as root"
     needs = [f"if [ $(id -u) != 0 ]; then echo '{root}' >&2; exit 1; fi"]
@@ -82,9 +102,11 @@ def parse(output: list[str]) -> State:
         addresses=addresses.parse(document(chunks["addresses"])),
         neighbours=neighbours.parse(document(chunks["neighbours"])),
         fdb=fdb.parse(document(chunks["fdb"])),
+        fous=fous.parse(chunks["fous"]),
         routes=routes.parse(document(chunks["routes"])),
         sysctls=sysctls.parse(sorted(set(chunks["sysctls"]))),
         saved=sysctls.parse_saved(chunks["saved"]),
         chains=chains.parse(chunks["chains"]),
-        pods=pods.parse(chunks["pods"]),
+        pods=pods.parse(chunks["pods"], links.indices(devices)),
+        lacks=kinds.parse(chunks["lacks"]),
     )

@@ -11,7 +11,8 @@ from podnet.batch import sections
 from podnet.facts.links import Links
 from podnet.operations.writing import unread, write
 from podnet.plan import plan, summary
-from podnet.state import ALIAS, Device, Link, State
+from podnet.marks import FIRST
+from podnet.state import Device, Link, State
 
 
 @operation()
@@ -40,6 +41,6 @@ def links(want: Iterable[Link], absent: Iterable[str] = ()) -> Generator[Pyinfra
         return
     names = {link.dev for link in wanted}
     mine = {link for link in have if link.dev in names}
-    mine |= {replace(link, alias=ALIAS) for link in have if link.dev in unwanted and isinstance(link, Device)}
+    mine |= {replace(link, alias=FIRST.alias) for link in have if link.dev in unwanted and isinstance(link, Device)}
     todo = plan(State(links=wanted), State(links=frozenset(mine)))
     yield from write(sections(todo), summary(todo))

@@ -10,7 +10,8 @@ from pyinfra.api.operation import OperationMeta
 from podnet import preflight
 from podnet.batch import sections
 from podnet.cluster import Cluster
-from podnet.facts.node import Node, paths_of
+from podnet.facts.node import Node, asked
+from podnet.marks import FIRST, Marks
 from podnet.modes import Mode
 from podnet.obstacles import obstacles
 from podnet.operations.writing import Refusal, unread, write
@@ -37,13 +38,13 @@ def apply(mode: Mode) -> OperationMeta:
         node.apply(vxlan)
     """
     cluster = preflight.cluster(inventory)
-    want = mode.state(cluster, cluster.node(host.name))
+    want = preflight.wanted(mode, cluster, host.name)
     return converge(name=f"podnet: {mode.__name__.rpartition('.')[2]}", want=want, cluster=cluster)
 
 
 def teardown() -> OperationMeta:
     """
-    Take away all that is ours on this host and nothing else; settings get the values that they had before.
+    Take away all that is this cluster's on this host and nothing else; settings get the values that they had before.
 
     **Example:**
 
@@ -53,16 +54,17 @@ def teardown() -> OperationMeta:
 
         node.teardown()
     """
-    return converge(name="podnet: teardown", want=State())
+    return converge(name="podnet: teardown", want=State(), mine=preflight.marks(host.data.get("vni", FIRST.vni)))
 
 
 @operation()
-def converge(want: State, cluster: Cluster | None = None) -> Generator[PyinfraCommand]:
+def converge(want: State, cluster: Cluster | None = None, mine: Marks = FIRST) -> Generator[PyinfraCommand]:
     """
     Make everything of ours on this host exactly `want`.
 
     + want: what the host should hold, usually computed by a mode
     + cluster: what the host is checked against before it is changed: uplink, address, overlaps
+    + mine: whose things are to be as `want` says, if no cluster is given; podnet.marks.Marks(vni)
 
     **Example:**
 
@@ -70,13 +72,13 @@ def converge(want: State, cluster: Cluster | None = None) -> Generator[PyinfraCo
 
         converge(name="Nothing of ours", want=State())
     """
-    paths, pod_paths = paths_of(want)
-    have = host.get_fact(Node, paths=paths, pod_paths=pod_paths)
+    mine = cluster.marks if cluster else mine
+    have = host.get_fact(Node, **asked(want))
     if have is None:
         yield unread()
         return
     if reasons := obstacles(want, have, cluster, host.name):
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return
-    todo = plan(want, have)
+    todo = plan(want, have, mine)
     yield from write(sections(todo), summary(todo))

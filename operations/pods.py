@@ -7,7 +7,7 @@ from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
 
 from podnet.batch import sections
-from podnet.facts.node import Node, paths_of
+from podnet.facts.node import Node, asked
 from podnet.operations.writing import unread, write
 from podnet.plan import plan, summary
 from podnet.state import State, Veth
@@ -28,11 +28,10 @@ def pods(want: State) -> Generator[PyinfraCommand]:
         from podnet.cluster import Node
         from podnet.operations.pods import pods
 
-        pods(name="Pods on cni0", want=on.on_bridge(me, network, mtu=1450))
+        pods(name="Pods on cni0", want=on.on_bridge(cluster, me, mtu=1450))
     """
     wanted = _pods_of(want, frozenset())
-    paths, pod_paths = paths_of(wanted)
-    have = host.get_fact(Node, paths=paths, pod_paths=pod_paths)
+    have = host.get_fact(Node, **asked(wanted))
     if have is None:
         yield unread()
         return

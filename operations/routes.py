@@ -8,7 +8,8 @@ from pyinfra.api.command import PyinfraCommand
 
 from podnet.facts.routes import Routes
 from podnet.operations.writing import exactly
-from podnet.state import PROTO, Route
+from podnet.marks import FIRST
+from podnet.state import Route
 
 
 @operation()
@@ -34,5 +35,5 @@ def routes(want: Iterable[Route]) -> Generator[PyinfraCommand]:
     """
     wanted = {item.key: item for item in want}
     have = host.get_fact(Routes)
-    mine = have if have is None else [route for route in have if route.proto == PROTO or route.key in wanted]
+    mine = have if have is None else [route for route in have if route.proto == FIRST.proto or route.key in wanted]
     yield from exactly("routes", wanted.values(), mine)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from podnet import spell
 from podnet.plan import FORWARD_ALL, MODULES, Plan
-from podnet.state import Address, Sysctl
+from podnet.state import Address, Device, Item, Route, Sysctl
 
 FOLDER = "/etc/podnet"
 SAVED = f"{FOLDER}/sysctls"
@@ -45,24 +45,47 @@ def _build(plan: Plan) -> Iterator[Section]:
     for root, module in MODULES.items():
         if any(item.path.startswith(root) for item in plan.tables["sysctls"].add if isinstance(item, Sysctl)):
             yield Section(f"modprobe {module}")
+    for netns, pod in plan.pods.items():
+        yield from _batch(f"ip -n {netns} -batch -", (f"link del {dev}" for dev in pod.remake))
     spaces = [f"netns del {netns}" for netns in plan.drop if netns in plan.make]
     spaces += [f"netns add {netns}" for netns in plan.make]
     remake = [f"link del {dev}" for dev in plan.remake]
     devices = [*_mend(plan, "links", "ports", "addresses"), *_readdress(plan), *_mend(plan, "neighbours")]
-    yield from _batch("ip -batch -", [*remake, *spaces, *devices])
+    yield from _batch("ip -batch -", [*remake, *spaces, *devices, *_planted(plan)])
     for netns, pod in plan.pods.items():
         yield from _inside(netns, pod)
     yield from _batch("bridge -batch -", _mend(plan, "fdb"))
+    yield from _batch("ip -batch -", _mend(plan, "fous"))
     yield from _batch("sysctl -q -p -", _mend(plan, "sysctls"))
     yield from _batch(IPTABLES, _mend(plan, "chains"))
-    yield from _batch("ip -batch -", _mend(plan, "routes"))
+    yield from _batch("ip -batch -", _routed(plan))
+
+
+def _planted(plan: Plan) -> Iterator[str]:
+    """Make pods' devices that hang on the host's, or lead to other pods: from the host, which knows them all."""
+    for netns, pod in plan.pods.items():
+        yield from (spell.make(link, netns) for link in pod.tables["links"].add if isinstance(link, Device))
 
 
 def _inside(netns: str, pod: Plan) -> Iterator[Section]:
     """Do the same inside a pod, where a process must enter first."""
-    lines = [*_mend(pod, "links", "addresses"), *_readdress(pod), *_mend(pod, "neighbours", "routes"), *_withdraw(pod)]
+    lines = [
+        *(line for link in pod.tables["links"].add for line in _begin(link)),
+        *(line for have, want in pod.tables["links"].change for line in spell.change(have, want)),
+        *_mend(pod, "addresses"),
+        *_readdress(pod),
+        *_mend(pod, "neighbours"),
+        *_routed(pod),
+        *_withdraw(pod),
+        *_prune(pod, "links"),
+    ]
     yield from _batch(f"ip -n {netns} -batch -", lines)
     yield from _batch(f"ip netns exec {netns} sysctl -q -p -", _mend(pod, "sysctls"))
+
+
+def _begin(link: Item) -> list[str]:
+    """Spell what is left to do for a device that `_planted` has made, or that came as a cable's end."""
+    return [spell.settle(link)] if isinstance(link, Device) else spell.add(link)
 
 
 def _clear(plan: Plan) -> Iterator[Section]:
@@ -106,6 +129,14 @@ def _mend(plan: Plan, *tables: str) -> Iterator[str]:
             yield from spell.add(item)
         for have, want in plan.tables[table].change:
             yield from spell.change(have, want)
+
+
+def _routed(plan: Plan) -> Iterator[str]:
+    """Make and mend routes, those on a link first: a gateway must be reachable before a route may name it."""
+    added, changed, _ = plan.tables["routes"]
+    todo = [([*spell.add(route)], route) for route in added] + [(spell.change(old, new), new) for old, new in changed]
+    for lines, _ in sorted(todo, key=lambda line: isinstance(line[1], Route) and line[1].via is not None):
+        yield from lines
 
 
 def _prune(plan: Plan, *tables: str) -> Iterator[str]:

@@ -6,12 +6,17 @@ between them: what is unique, what lies inside what, what must not overlap.
 
 import hashlib
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from podnet.errors import ClusterError
+from podnet.marks import Marks
+
+
+SHORT = re.compile(r"[a-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,10 @@ class Cluster:
     underlay_mtu: int = 1500
     vni: int = 1
     vxlan_port: int = 8472
+    udp_port: int = 8285
+    wireguard_port: int = 51820
     masquerade: bool = True
+    bridge_netfilter: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before anything is touched."""
@@ -107,9 +115,39 @@ class Cluster:
     def _by_name(self) -> dict[str, Node]:
         return {node.name: node for node in self.nodes}
 
+    @cached_property
+    def marks(self) -> Marks:
+        """What tells this cluster's things on a host from others'."""
+        return Marks(self.vni)
+
+    def device(self, name: str) -> str:
+        """Name a device of which a host has one per cluster: the first has flannel's name, others are numbered.
+
+        The kernel takes 15 characters, of which a VNI may need 8: of `flannel.ipip` there remains `ipip.16777215`.
+        """
+        return name if self.vni == 1 else f"{SHORT.findall(name)[-1]}.{self.vni}"
+
     def peers(self, me: Node) -> tuple[Node, ...]:
         """Everyone but `me`, in the inventory's order."""
         return tuple(node for node in self.nodes if node.name != me.name)
+
+    def adjacent(self, me: Node) -> tuple[Node, ...]:
+        """The peers on the segment of `me`, which it reaches without a router. They say the same of `me`."""
+        return tuple(peer for peer in self.peers(me) if peer.ip in me.address.network)
+
+    def distant(self, me: Node) -> tuple[Node, ...]:
+        """The peers behind a router."""
+        return tuple(peer for peer in self.peers(me) if peer.ip not in me.address.network)
+
+    def require_one_segment(self, what: str) -> None:
+        """Raise ClusterError if a router lies between any two nodes; `what` is the mode, and why it minds."""
+        for me in self.nodes:
+            for peer in self.distant(me):
+                raise ClusterError(
+                    f"{me.name}: {what}, but {peer.name} ({peer.address}) is not on the segment of {me.name} "
+                    f"({me.address}); choose a mode that crosses routers, like vxlan or vxlan_direct_routing, or "
+                    "correct the prefix length of `address`"
+                )
 
 
 def _unique(what: str, values: Iterable[tuple[object, str]], remedy: str) -> None:

@@ -5,8 +5,9 @@ from dataclasses import fields
 
 from podnet import spell
 from podnet.diff import Diff
+from podnet.marks import ANY_NETNS, FIRST, Marks, of
 from podnet.plan import compare
-from podnet.state import Chain, FdbEntry, Item, Jump, Neighbour, Route, State, Sysctl
+from podnet.state import Chain, FdbEntry, FouPort, Item, Jump, Neighbour, Route, State, Sysctl
 
 NOUNS = {
     "links": "link",
@@ -14,15 +15,17 @@ NOUNS = {
     "addresses": "address",
     "neighbours": "neighbour",
     "fdb": "FDB entry",
+    "fous": "FOU port",
     "sysctls": "sysctl",
     "chains": "firewall chain",
     "routes": "route",
 }
 
 
-def differences(want: State, have: State) -> list[str]:
+def differences(want: State, have: State, mine: Marks = FIRST) -> list[str]:
     """Say what is missing, wrong and extra of all that is ours, pods included; an empty list if nothing is."""
-    return [*_tables(compare(want, have)), *_pods(want.pods, have.pods), *_leftovers(want, have)]
+    pods = {netns: pod for netns, pod in have.pods.items() if of(ANY_NETNS, netns) == mine}
+    return [*_tables(compare(want, have, mine)), *_pods(want.pods, pods, mine), *_leftovers(want, have)]
 
 
 def _tables(tables: Mapping[str, Diff[Item]]) -> Iterator[str]:
@@ -36,7 +39,7 @@ def _tables(tables: Mapping[str, Diff[Item]]) -> Iterator[str]:
             yield f"extra {noun}: {words(item)}"
 
 
-def _pods(want: Mapping[str, State], have: Mapping[str, State]) -> Iterator[str]:
+def _pods(want: Mapping[str, State], have: Mapping[str, State], mine: Marks) -> Iterator[str]:
     for netns in sorted(want.keys() | have.keys()):
         if netns not in have:
             yield f"missing pod: namespace {netns}"
@@ -45,7 +48,7 @@ def _pods(want: Mapping[str, State], have: Mapping[str, State]) -> Iterator[str]
         elif not have[netns].links:
             yield f"wrong pod: {netns} is a name without a namespace"
         else:
-            yield from (f"pod {netns}: {sentence}" for sentence in _tables(compare(want[netns], have[netns])))
+            yield from (f"pod {netns}: {sentence}" for sentence in _tables(compare(want[netns], have[netns], mine)))
 
 
 def _leftovers(want: State, have: State) -> Iterator[str]:
@@ -65,6 +68,8 @@ def place(item: Item) -> str:
             return f"{item.mac} dev {item.dev}"
         case Sysctl():
             return item.path
+        case FouPort():
+            return str(item.port)
         case Chain():
             return f"{item.table} {item.chain}"
         case _:

@@ -1,4 +1,4 @@
-"""What lets packets through a node: flannel leaves it to others, and where nobody did it nothing works.
+"""What lets packets through a node: flannel leaves part of it to others, and where nobody did it nothing works.
 
 The rules are flannel's, in flannel's order (pkg/trafficmngr/iptables, masqRules and forwardRules), in chains of
 our own that are jumped to first: an accept that is appended comes too late behind somebody's REJECT.
@@ -6,12 +6,17 @@ our own that are jumped to first: an accept that is appended comes too late behi
 
 from collections.abc import Iterable
 
+from podnet import pods
 from podnet.cluster import Cluster, Node
-from podnet.state import CHAIN_PREFIX, Chain, Jump, State, Sysctl
+from podnet.state import Chain, Jump, State, Sysctl
 
 LOOSE = "2"
 """rp_filter: the source must be reachable, by whichever device. The kernel takes the larger of `all` and the
 device's own value, so that 2 here also softens a strict (1) `all`."""
+
+
+OF_CLUSTERS = ("cni0", "cni.+", "flannel.+", "vxlan.+")
+"""What leads to pods of this or another cluster on the same host; + is iptables' word for any ending."""
 
 
 def through(cluster: Cluster, me: Node, *devices: str) -> State:
@@ -33,10 +38,12 @@ def _sysctls(me: Node, devices: Iterable[str]) -> Iterable[Sysctl]:
 
 
 def _accept(cluster: Cluster) -> Chain:
-    """Accept what comes from or goes to a pod, whatever the policy of FORWARD is."""
+    """Accept what comes from or goes to a pod, whatever the policy of FORWARD is; but keep clusters apart."""
     network = cluster.network
-    rules = (f"-s {network} -j ACCEPT", f"-d {network} -j ACCEPT")
-    return Chain("filter", CHAIN_PREFIX + "FWD", (Jump("FORWARD"),), rules)
+    own = pods.bridge(cluster)
+    others = (f"-s {network} -o {device} -j DROP" for device in OF_CLUSTERS if device != own)
+    rules = (f"-s {network} -d {network} -j ACCEPT", *others, f"-s {network} -j ACCEPT", f"-d {network} -j ACCEPT")
+    return Chain("filter", cluster.marks.chains + "FWD", (Jump("FORWARD"),), rules)
 
 
 def _masquerade(cluster: Cluster, me: Node) -> Chain:
@@ -44,7 +51,7 @@ def _masquerade(cluster: Cluster, me: Node) -> Chain:
     network, own = cluster.network, me.pod_subnet
     return Chain(
         "nat",
-        CHAIN_PREFIX + "POSTRTG",
+        cluster.marks.chains + "POSTRTG",
         (Jump("POSTROUTING"),),
         (
             "-m mark --mark 0x4000/0x4000 -j RETURN",  # kube-proxy has decided already

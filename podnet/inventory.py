@@ -1,8 +1,7 @@
 """From an inventory's text and numbers to a Cluster: every field is checked by itself here.
 
-Host data: `address`, `uplink`, `pod_subnet`, `pods`. Group data: `network`, `underlay_mtu`, `vni`, `vxlan_port`,
-`masquerade`. Other data (ssh_user, your own) is not looked at. Every refusal is a ClusterError that names the host
-and the field.
+Host data: HOST_FIELDS. Group data: GROUP_FIELDS. Other data (ssh_user, your own) is not looked at. Every refusal is a
+ClusterError that names the host and the field.
 """
 
 import re
@@ -14,7 +13,10 @@ from podnet.cluster import Cluster, Node, Pod
 from podnet.errors import ClusterError
 
 HOST_FIELDS = ("address", "uplink", "pod_subnet", "pods")
-GROUP_FIELDS = ("network", "underlay_mtu", "vni", "vxlan_port", "masquerade")
+GROUP_FIELDS = (
+    *("network", "underlay_mtu", "vni", "vxlan_port", "udp_port", "wireguard_port", "masquerade"),
+    "bridge_netfilter",
+)
 
 SMALLEST_MTU = 576 + 80
 """Every IPv4 host takes packets of 576 bytes (RFC 791); the largest encapsulation, WireGuard's over IPv6, adds 80."""
@@ -201,16 +203,28 @@ def _common(name: str, hosts: Mapping[str, Mapping[str, object]]) -> Field | Non
     return fields[0]
 
 
-def _masquerade(field: Field) -> bool:
+def vni(field: Field) -> int:
+    """Take a VNI."""
+    return field.number(1, LARGEST_VNI, "a VXLAN network identifier")
+
+
+def _port(field: Field) -> int:
+    return field.number(1, LARGEST_PORT, "a UDP port")
+
+
+def _truth(field: Field, what: str) -> bool:
     if not isinstance(field.value, bool):
-        raise field.refuse("it must be True or False: whether pods reach the outside under their node's address")
+        raise field.refuse(f"it must be True or False: whether {what}")
     return field.value
 
 
 GROUP_CHECKS: Mapping[str, Callable[[Field], object]] = {
     "network": lambda field: field.subnet("10.244.0.0/16"),
     "underlay_mtu": lambda field: field.number(SMALLEST_MTU, LARGEST_MTU, "the MTU of the underlay in bytes"),
-    "vni": lambda field: field.number(1, LARGEST_VNI, "a VXLAN network identifier"),
-    "vxlan_port": lambda field: field.number(1, LARGEST_PORT, "a UDP port"),
-    "masquerade": _masquerade,
+    "vni": vni,
+    "vxlan_port": _port,
+    "udp_port": _port,
+    "wireguard_port": _port,
+    "masquerade": lambda field: _truth(field, "pods reach the outside under their node's address"),
+    "bridge_netfilter": lambda field: _truth(field, "packets that are only bridged meet iptables too"),
 }

@@ -3,26 +3,50 @@
 from collections.abc import Iterator
 
 from podnet.cluster import Cluster, Node
+from podnet.marks import ANY_ALIAS, FIRST, Marks, of
 from podnet.plan import marked, owned
-from podnet.state import State, Vxlan
+from podnet.state import Device, State
 
 
 def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> list[str]:
     """Say why this host cannot become `want`: what it lacks, and what of a stranger's is in the way."""
-    found = [*_strange_devices(want, have), *_strange_vteps(want, have), *_strange_routes(want, have)]
+    mine = cluster.marks if cluster else FIRST
+    found = [*_lacking(have), *_strange_devices(want, have, mine), *_claims(want, have, mine)]
+    found += _strange_routes(want, have, mine)
     if cluster is not None:
         found += [*_underlay(cluster, cluster.node(name), want, have), *_overlaps(cluster, want, have)]
+        found += _same_marks(have, mine)
     return found
 
 
-def _strange_devices(want: State, have: State) -> Iterator[str]:
+def _lacking(have: State) -> Iterator[str]:
+    """Find kinds of devices that the kernel does not have: `have.lacks` was asked for those that are wanted."""
+    for kind in sorted(have.lacks):
+        yield (
+            f"this kernel lacks the module {kind}, which the mode needs; install the package that holds it (on Debian "
+            "linux-image-amd64, on Ubuntu linux-modules-extra for this kernel), or choose another mode"
+        )
+
+
+def _same_marks(have: State, mine: Marks) -> Iterator[str]:
+    """There are fewer protocol numbers than VNIs: the routes of two clusters must not look alike."""
+    aliases = {link.alias for link in have.links if isinstance(link, Device)}
+    others = {other.vni for alias in aliases if (other := of(ANY_ALIAS, alias)) and other != mine}
+    for vni in sorted(vni for vni in others if Marks(vni).proto == mine.proto):
+        yield (
+            f"`vni` {mine.vni} marks its routes with protocol {mine.proto}, as does the cluster with VNI {vni} on this "
+            "host; choose another `vni`"
+        )
+
+
+def _strange_devices(want: State, have: State, mine: Marks) -> Iterator[str]:
     """Find devices of our names that are not ours.
 
     On a host that bears a mark of ours, a device without the mark is ours, damaged. On any other it is a stranger's,
     unless it has our MAC: then a run was cut between making the device and marking it.
     """
     seen = {link.dev: link for link in have.links}
-    known = marked(have)
+    known = marked(have, mine)
     for link in want.links:
         other = seen.get(link.dev)
         if other is None:
@@ -37,23 +61,24 @@ def _strange_devices(want: State, have: State) -> Iterator[str]:
             )
 
 
-def _strange_vteps(want: State, have: State) -> Iterator[str]:
-    """The kernel allows a VNI once per port and namespace."""
-    ours = {link.dev for link in owned(want, have).links}
-    vteps = [link for link in have.links if isinstance(link, Vxlan) and link.dev not in ours]
+def _claims(want: State, have: State, mine: Marks) -> Iterator[str]:
+    """Find strangers that have what the kernel gives out only once: a VNI per port, the ends of an ipip tunnel."""
+    ours = {link.dev for link in owned(want, have, mine).links}
+    others = [link for link in have.links if isinstance(link, Device) and link.claim and link.dev not in ours]
     for link in want.links:
-        for other in vteps:
-            if isinstance(link, Vxlan) and (other.vni, other.port) == (link.vni, link.port):
+        for other in others:
+            if isinstance(link, Device) and (type(link), link.claim) == (type(other), other.claim):
+                what = ", ".join(f"{name} {value or 'any'}" for name, value in zip(link.CLAIM, link.claim, strict=True))
                 yield (
-                    f"the device {other.dev} already has VNI {link.vni} on port {link.port}; remove it "
-                    f"(ip link del {other.dev}) or give the cluster another `vni`"
+                    f"the device {other.dev} already has {what}, which {link.dev} needs; remove it (ip link del "
+                    f"{other.dev}), or change that in the inventory"
                 )
 
 
-def _strange_routes(want: State, have: State) -> Iterator[str]:
+def _strange_routes(want: State, have: State, mine: Marks) -> Iterator[str]:
     """Find routes where ours belong. As with devices: on a host that bears our marks they are damage."""
     keys = {route.key for route in want.routes}
-    strange = [] if marked(have) else [route for route in have.routes if route.key in keys]
+    strange = [] if marked(have, mine) else [route for route in have.routes if route.key in keys]
     for route in sorted(strange, key=lambda route: route.key):
         yield (
             f"there is a route to {route.to} (proto {route.proto}) on a host where nothing is podnet's, which needs "
@@ -82,7 +107,7 @@ def _underlay(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[
 
 def _overlaps(cluster: Cluster, want: State, have: State) -> Iterator[str]:
     """A stranger's network inside the pods' would take their packets, docker0's for example."""
-    ours = {link.dev for link in owned(want, have).links}
+    ours = {link.dev for link in owned(want, have, cluster.marks).links}
     for item in sorted(have.addresses, key=lambda item: item.key):
         if item.dev not in ours and item.address.network.overlaps(cluster.network):
             yield (

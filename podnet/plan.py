@@ -5,21 +5,22 @@ drops a device's neighbours when its MAC changes, and everything on a device tha
 drops is planned as missing, although it was seen.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
+from podnet import marks
 from podnet.diff import Diff, diff
+from podnet.marks import FIRST, Marks
 from podnet.state import (
-    ALIAS,
-    CHAIN_PREFIX,
-    PROTO,
     TABLES,
     Address,
     Bridge,
     Chain,
     Device,
     FdbEntry,
+    FouPort,
+    Ipip,
     Item,
     Link,
     Neighbour,
@@ -41,6 +42,10 @@ MODULES = {"net/bridge/": "br_netfilter"}
 
 NEW_NETNS = State(links=frozenset({Nic("lo", 65536, "00:00:00:00:00:00", up=False)}))
 """What the kernel gives a network namespace at its birth."""
+
+HOST = ""
+Place: TypeAlias = tuple[str, str]
+"""Where a device is: its namespace, HOST or a pod's, and its name there."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +69,48 @@ class Plan:
     keep: frozenset[Sysctl] = frozenset()
 
 
-def plan(want: State, have: State) -> Plan:
-    """Plan the way from `have` to `want`, touching nothing that is not ours."""
+def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
+    """Plan the way from `have` to `want`, touching nothing that does not bear the marks `mine`."""
+    shared = _others(have, mine)
+    have = _of(have, mine)
     want = supported(want, have)
-    ours = owned(want, have)
-    broken = {netns for netns in want.pods.keys() & have.pods.keys() if _broken(netns, want, ours)}
-    remake = _remade(want, ours, broken)
-    tables = _diffs(want, owned(want, _after_flush(want, ours, remake)))
-    saved = have.saved | _first_touched(want, have, tables)
-    keep = frozenset(old for old in saved if _governed(old, want))
+    ours = owned(want, have, mine)
+    broken = {netns for netns in want.pods.keys() & have.pods.keys() if not have.pods[netns].links}
+    remade = _remade(want, ours, broken)
+    gone = remade | _other_ends(remade, ours)
+    tables = _tables_of(HOST, want, have, gone, mine)
+    saved = have.saved | _first_touched(want, have, ours, tables)
+    keep = saved if shared else frozenset(old for old in saved if _governed(old, want))
     return Plan(
         want=want,
         tables=tables,
-        remake=tuple(sorted(remake)),
+        remake=_devices(remade, HOST),
         make=tuple(sorted(want.pods.keys() - have.pods.keys() | broken)),
         drop=tuple(sorted(have.pods.keys() - want.pods.keys() | broken)),
-        pods={netns: _pod(netns, want, have, remake, broken) for netns in sorted(want.pods)},
+        pods={netns: _pod(netns, want, have, broken, remade, gone, mine) for netns in sorted(want.pods)},
         noted=have.saved,
         saved=saved,
         restore=_given_back(saved - keep, have),
         keep=keep,
     )
+
+
+def _pod(
+    netns: str, want: State, have: State, broken: set[str], remade: set[Place], gone: set[Place], mine: Marks
+) -> Plan:
+    """Plan inside a pod. A new namespace holds nothing; a new cable's end nothing of the old one."""
+    inside = NEW_NETNS if netns in broken else have.pods.get(netns, NEW_NETNS)
+    wanted = supported(want.pods[netns], inside)
+    return Plan(wanted, _tables_of(netns, wanted, inside, gone, mine), remake=_devices(remade, netns))
+
+
+def _tables_of(netns: str, want: State, have: State, gone: set[Place], mine: Marks) -> dict[str, Diff[Item]]:
+    devices = set(_devices(gone, netns))
+    return _diffs(want, owned(want, _after_flush(want, owned(want, have, mine), devices), mine))
+
+
+def _devices(places: set[Place], netns: str) -> tuple[str, ...]:
+    return tuple(sorted(dev for space, dev in places if space == netns))
 
 
 def plan_table(table: str, want: Iterable[Item], have: Iterable[Item]) -> Plan:
@@ -94,10 +120,23 @@ def plan_table(table: str, want: Iterable[Item], have: Iterable[Item]) -> Plan:
     return Plan(State(**filled), tables)
 
 
-def compare(want: State, have: State) -> dict[str, Diff[Item]]:
+def compare(want: State, have: State, mine: Marks = FIRST) -> dict[str, Diff[Item]]:
     """Compare table by table what is ours: missing, wrong, extra. Pods are compared one by one, by the caller."""
     want = supported(want, have)
-    return _diffs(want, owned(want, have))
+    return _diffs(want, owned(want, _of(have, mine), mine))
+
+
+def _of(have: State, mine: Marks) -> State:
+    """Leave out what bears another cluster's mark, and would otherwise be known for ours by its name."""
+    pods = {netns: pod for netns, pod in have.pods.items() if marks.of(marks.ANY_NETNS, netns) == mine}
+    return replace(have, pods=pods)
+
+
+def _others(have: State, mine: Marks) -> set[Marks]:
+    """Name the other clusters on this host: settings that they share with us are theirs as well."""
+    aliases = (marks.of(marks.ANY_ALIAS, link.alias) for link in have.links if isinstance(link, Device))
+    netns = (marks.of(marks.ANY_NETNS, netns) for netns in have.pods)
+    return {other for other in (*aliases, *netns) if other} - {mine}
 
 
 def _diffs(want: State, ours: State) -> dict[str, Diff[Item]]:
@@ -105,14 +144,18 @@ def _diffs(want: State, ours: State) -> dict[str, Diff[Item]]:
 
 
 def supported(want: State, have: State) -> State:
-    """Leave out IPv6 settings where there is no IPv6, and nothing that they could protect from.
+    """Leave out settings that are not there, where nothing is there either that they could protect from.
 
-    That is so on a host without it, and on a device whose MTU is too small for it.
+    IPv6's on a host without it, and on a device whose MTU is too small for it; br_netfilter's being off where it is
+    not loaded.
     """
-    present = any(seen.path.startswith("net/ipv6/") for seen in have.sysctls)
+    paths = {seen.path for seen in have.sysctls}
+    present = any(path.startswith("net/ipv6/") for path in paths)
     too_small: set[str | None] = {link.dev for link in want.links if link.mtu < SMALLEST_IPV6_MTU}
 
     def has_place(item: Item) -> bool:
+        if isinstance(item, Sysctl) and item.value == "0" and item.path.startswith(tuple(MODULES)):
+            return item.path in paths
         if not isinstance(item, Sysctl) or not item.path.startswith("net/ipv6/"):
             return True
         return present and _device(item.path) not in too_small
@@ -120,17 +163,18 @@ def supported(want: State, have: State) -> State:
     return want.only(has_place)
 
 
-def owned(want: State, have: State) -> State:
+def owned(want: State, have: State, mine: Marks = FIRST) -> State:
     """Keep of `have` what is ours by its mark, or stands in the very place of what is wanted.
 
     A bridge is a place where strangers may plug in and route to, and give it addresses of their own networks; any
     other device of ours is ours with all that is on it.
     """
     keys = {table: {item.key for item in getattr(want, table)} for table in TABLES}
-    links = {link.dev: link for link in have.links if _marked(link) or link.key in keys["links"]}
+    links = {link.dev: link for link in have.links if _marked(link, mine) or link.key in keys["links"]}
     alone = {dev for dev, link in links.items() if not isinstance(link, Bridge)}
     subnets = {(item.dev, item.address.network) for item in want.addresses}
-    present = {route.key for route in have.routes if route.proto == PROTO}
+    present = {route.key for route in have.routes if route.proto == mine.proto}
+    ports = {link.fou for link in links.values() if isinstance(link, Ipip)}
 
     def ours(item: Item) -> bool:
         match item:
@@ -142,70 +186,92 @@ def owned(want: State, have: State) -> State:
                 )
             case Neighbour():
                 return item.key in keys["neighbours"] or (item.dev in alone and item.permanent)
+            case FouPort():
+                return item.key in keys["fous"] or item.port in ports
             case Route():
                 in_our_place = item.key in keys["routes"] - present
-                return item.proto == PROTO or in_our_place or (item.dev in alone and item.proto != "kernel")
+                return item.proto == mine.proto or in_our_place or (item.dev in alone and item.proto != "kernel")
             case Sysctl():
                 return item.key in keys["sysctls"]
             case Chain():
-                return item.chain.startswith(CHAIN_PREFIX)
+                return item.chain.startswith(mine.chains)
 
     return have.only(ours)
 
 
-def marked(have: State) -> bool:
+def marked(have: State, mine: Marks = FIRST) -> bool:
     """Say whether the host bears any mark of ours: podnet has been here."""
     return bool(
         have.saved
-        or have.pods
-        or any(_marked(link) for link in have.links)
-        or any(route.proto == PROTO for route in have.routes)
-        or any(chain.chain.startswith(CHAIN_PREFIX) for chain in have.chains)
+        or any(marks.of(marks.ANY_NETNS, netns) == mine for netns in have.pods)
+        or any(_marked(link, mine) for link in have.links)
+        or any(route.proto == mine.proto for route in have.routes)
+        or any(chain.chain.startswith(mine.chains) for chain in have.chains)
     )
 
 
-def _marked(link: Link) -> bool:
-    return isinstance(link, Device) and link.alias == ALIAS
+def _marked(link: Link, mine: Marks) -> bool:
+    return isinstance(link, Device) and link.alias == mine.alias
 
 
-def _broken(netns: str, want: State, ours: State) -> bool:
-    """Say whether the namespace cannot be used: unreadable, or its `eth0` hangs on another cable than ours."""
-    pod = ours.pods[netns]
-    cables = [link for link in want.links if isinstance(link, Veth) and link.netns == netns]
-    loose = any(_has(pod, cable.peer) and not _leads_to(netns, cable, ours) for cable in cables)
-    return not pod.links or loose
+def _places(state: State) -> Iterator[tuple[Place, Link]]:
+    """Go through all devices, the host's and the pods'."""
+    yield from (((HOST, link.dev), link) for link in state.links)
+    yield from (((netns, link.dev), link) for netns, pod in state.pods.items() for link in pod.links)
 
 
-def _remade(want: State, ours: State, broken: set[str]) -> set[str]:
-    """Name the devices that are wrong in something that the kernel does not change in place."""
-    seen = {link.dev: link for link in ours.links}
-    remade = {link.dev for link in ours.links if isinstance(link, Veth) and link.netns in broken}
+def _remade(want: State, ours: State, broken: set[str]) -> set[Place]:
+    """Name the devices that must go first: wrong in what the kernel does not change, or in the way of what is wanted.
+
+    The two ends of a cable go together, so one of them is named.
+    """
+    wanted, seen = dict(_places(want)), dict(_places(ours))
+    remade = {place for place, link in seen.items() if isinstance(link, Veth) and link.netns in broken}
+    # A namespace that goes would take its end of a cable along at a time of the kernel's own choice.
+    going = ours.pods.keys() - want.pods.keys()
+    cables = (link for (netns, _), link in seen.items() if isinstance(link, Veth) and netns in going)
+    remade |= {(cable.netns, cable.peer) for cable in cables if cable.netns and cable.netns in want.pods}
     # A device of ours that somebody renamed still takes what the kernel gives out only once: a VNI and port.
-    wanted = {link.dev for link in want.links}
-    claims = {(type(link), *_fixed(link)) for link in want.links if isinstance(link, Device) and link.FIXED}
-    remade |= {link.dev for link in ours.links if link.dev not in wanted and (type(link), *_fixed(link)) in claims}
-    for link in want.links:
-        match seen.get(link.dev), link:
-            case Veth(), Veth(netns=str(netns)):
-                loose = netns in want.pods and not _has(ours.pods.get(netns, State()), link.peer)
-                if loose or not _leads_to(netns, link, ours):
-                    remade.add(link.dev)
-            case Device() as old, Device():
-                if _fixed(old) != _fixed(link):
-                    remade.add(link.dev)
-    return remade
+    claims = {(type(link), link.claim) for link in want.links if isinstance(link, Device) and link.claim}
+    remade |= {
+        (HOST, link.dev)
+        for link in ours.links
+        if (HOST, link.dev) not in wanted and isinstance(link, Device) and (type(link), link.claim) in claims
+    }
+    for place, link in wanted.items():
+        match link, seen.get(place):
+            case Veth(netns=str(netns)), old if netns in want.pods:
+                whole = isinstance(old, Veth) and old.netns == netns and type(seen.get((netns, link.peer))) is Nic
+                if not whole:
+                    remade |= _in_the_way(place, seen) | _in_the_way((netns, link.peer), seen)
+            case Device(), Nic() if place[0] != HOST:
+                remade |= _in_the_way(place, seen)
+            case Device() as new, Device() as old:
+                if type(new) is not type(old) or _fixed(new) != _fixed(old):
+                    remade.add(place)
+            case _:
+                pass
+    return remade - _other_ends(remade, ours)
 
 
-def _fixed(link: Link) -> tuple[object, ...]:
-    return tuple(getattr(link, name) for name in link.FIXED) if isinstance(link, Device) else ()
+def _in_the_way(place: Place, seen: Mapping[Place, Link]) -> set[Place]:
+    """Name what occupies a place: a device, or the cable of ours whose end it is."""
+    netns, _ = place
+    cables = {
+        other for other, link in seen.items() if isinstance(link, Veth) and link.netns == netns and netns != HOST
+    }
+    return cables | ({place} & seen.keys() if not cables else set())
 
 
-def _leads_to(netns: str, cable: Veth, ours: State) -> bool:
-    return any(link.dev == cable.dev and isinstance(link, Veth) and link.netns == netns for link in ours.links)
+def _other_ends(places: set[Place], ours: State) -> set[Place]:
+    """Name what the kernel removes along with the ends of cables."""
+    seen = dict(_places(ours))
+    cables = (link for place in places if isinstance(link := seen.get(place), Veth))
+    return {(cable.netns, cable.peer) for cable in cables if cable.netns}
 
 
-def _has(state: State, dev: str) -> bool:
-    return any(link.dev == dev for link in state.links)
+def _fixed(link: Device) -> tuple[object, ...]:
+    return tuple(getattr(link, name) for name in link.FIXED)
 
 
 def _after_flush(want: State, ours: State, remake: set[str]) -> State:
@@ -236,18 +302,13 @@ def _after_flush(want: State, ours: State, remake: set[str]) -> State:
     return ours.only(stays)
 
 
-def _pod(netns: str, want: State, have: State, remake: set[str], broken: set[str]) -> Plan:
-    """Plan inside a pod. A new namespace holds nothing; a new cable's end nothing of the old one."""
-    inside = NEW_NETNS if netns in broken else have.pods.get(netns, NEW_NETNS)
-    peers = {link.peer for link in want.links if isinstance(link, Veth) and link.netns == netns and link.dev in remake}
-    return plan(want.pods[netns], inside.only(lambda item: getattr(item, "dev", None) not in peers))
-
-
-def _first_touched(want: State, have: State, tables: Mapping[str, Diff[Item]]) -> frozenset[Sysctl]:
+def _first_touched(
+    want: State, have: State, ours: State, tables: Mapping[str, Diff[Item]]
+) -> frozenset[Sysctl]:
     """Name the values that are about to change for the first time, on devices that stay when we go."""
     now = {seen.path: seen for seen in have.sysctls}
     noted = {old.path for old in have.saved}
-    own = {link.dev for link in want.links | owned(want, have).links}
+    own = {link.dev for link in want.links | ours.links}
     touched = {new.path for _, new in tables["sysctls"].change if isinstance(new, Sysctl)}
     if FORWARD_ALL in touched - noted:
         touched |= {path for path in now if _is_forwarding(path)}
@@ -279,9 +340,9 @@ def _is_forwarding(path: str) -> bool:
 
 
 def _device(path: str) -> str | None:
-    """Name the device that a setting belongs to: net/FAMILY/conf/DEVICE/NAME."""
+    """Name the device that a setting belongs to: net/FAMILY/conf/DEVICE/NAME, or neigh in place of conf."""
     parts = path.split("/")
-    return parts[3] if parts[2:3] == ["conf"] else None
+    return parts[3] if parts[2:3] in (["conf"], ["neigh"]) else None
 
 
 def summary(plan: Plan) -> str:

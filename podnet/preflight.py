@@ -20,8 +20,12 @@ from pyinfra.api import Inventory, State
 from pyinfra.api.exceptions import InventoryError
 
 from podnet import inventory as ours
+from podnet import modes
 from podnet.cluster import Cluster
 from podnet.errors import ClusterError
+from podnet.marks import Marks
+from podnet.modes import Mode
+from podnet.state import State as Wanted
 
 
 def before_connecting(state: State) -> None:
@@ -51,6 +55,22 @@ def cluster(inventory: Inventory) -> Cluster:
     """Return the cluster that all hosts of the inventory make, `--limit` or not. InventoryError if it cannot work."""
     try:
         return ours.read(data(inventory))
+    except ClusterError as e:
+        raise InventoryError(str(e)) from e
+
+
+def wanted(mode: Mode, cluster: Cluster, name: str) -> Wanted:
+    """Compute what a host should hold. InventoryError if the mode cannot be had with this inventory."""
+    try:
+        return modes.wanted(mode, cluster, cluster.node(name))
+    except ClusterError as e:
+        raise InventoryError(str(e)) from e
+
+
+def marks(vni: object) -> Marks:
+    """Return the marks of the cluster with this `vni`; InventoryError if it is none."""
+    try:
+        return Marks(ours.vni(ours.Field("inventory", "vni", vni)))
     except ClusterError as e:
         raise InventoryError(str(e)) from e
 

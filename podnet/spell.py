@@ -10,8 +10,12 @@ from podnet.state import (
     Chain,
     Device,
     FdbEntry,
+    FouPort,
+    Ipip,
+    Ipvlan,
     Item,
     Link,
+    Macvlan,
     Neighbour,
     Nic,
     Port,
@@ -27,12 +31,8 @@ FORWARDING = 3  # linux/if_bridge.h, BR_STATE_FORWARDING
 def add(item: Item) -> list[str]:
     """Spell the lines that make `item` where nothing of its key is."""
     match item:
-        case Bridge():
-            # A bridge takes the smallest MTU of its ports, unless its own is changed after it was made.
-            settings = f"mtu {item.mtu} alias {item.alias} up"
-            return [f"link add {item.dev} address {item.mac} type bridge", f"link set {item.dev} {settings}"]
         case Device():
-            return [f"link add {item.dev} {_link(item)}", f"link set {item.dev} alias {item.alias} up"]
+            return [make(item), settle(item)]
         case Nic():
             return [f"link set {item.dev} address {item.mac} mtu {item.mtu} up"]
         case Port():
@@ -46,6 +46,8 @@ def add(item: Item) -> list[str]:
             return [f"neigh replace {item.to} lladdr {item.mac} dev {item.dev} nud permanent"]
         case FdbEntry():
             return [f"fdb replace {item.mac} dev {item.dev} dst {item.to}"]
+        case FouPort():
+            return [f"fou add port {item.port} ipproto {item.ipproto}"]
         case Route():
             return [f"route replace {_route(item)}"]
         case Sysctl():
@@ -54,6 +56,41 @@ def add(item: Item) -> list[str]:
             return _table(item.table, [*_rules(item), *_jump(item)])
         case _:
             raise TypeError(f"{item} is of a kind that nobody has spelled")
+
+
+def make(link: Device, netns: str = "") -> str:
+    """Spell the line that makes a device from the host's namespace, in that of a pod if one is named."""
+    place = f"{link.dev} netns {netns}" if netns else link.dev
+    match link:
+        case Bridge():
+            return f"link add {place} address {link.mac} type bridge"
+        case Vxlan():
+            # Every value is given where iproute2 and flannel differ in their defaults: iproute2 learns unless
+            # told not to, and warns unless it is told the port.
+            return (
+                f"link add {place} address {link.mac} mtu {link.mtu} type vxlan id {link.vni} dev {link.lower} "
+                f"local {link.local} dstport {link.port} {_learning(link)}"
+            )
+        case Veth():
+            other = f"peer name {link.peer} mtu {link.mtu} netns {link.netns}"
+            return f"link add {place} address {link.mac} mtu {link.mtu} type veth {other}"
+        case Ipip():
+            return f"link add {place} mtu {link.mtu} type ipip {_ipip(link)}"
+        case Macvlan():
+            return (
+                f"link add {place} link {link.lower} address {link.mac} mtu {link.mtu} type macvlan mode {link.mode}"
+            )
+        case Ipvlan():
+            return f"link add {place} link {link.lower} mtu {link.mtu} type ipvlan mode {link.mode}"
+        case _:
+            raise TypeError(f"{link} is of a kind that nobody has spelled")
+
+
+def settle(link: Device) -> str:
+    """Spell the line that makes a new device ours and starts it."""
+    # A bridge takes the smallest MTU of its ports, unless its own is changed after it was made.
+    mtu = f"mtu {link.mtu} " if isinstance(link, Bridge) else ""
+    return f"link set {link.dev} {mtu}alias {link.alias} up"
 
 
 def change(have: Item, want: Item) -> list[str]:
@@ -84,6 +121,8 @@ def remove(item: Item) -> list[str]:
             return [f"neigh del {item.to} dev {item.dev}"]
         case FdbEntry():
             return [f"fdb del {item.mac} dev {item.dev} dst {item.to}"]
+        case FouPort():
+            return [f"fou del port {item.port}"]
         case Route():
             return [f"route del {_route(item)}"]
         case Chain():
@@ -92,19 +131,12 @@ def remove(item: Item) -> list[str]:
             raise TypeError(f"{item} was not made by podnet, hence is not podnet's to remove")
 
 
-def _link(link: Device) -> str:
-    match link:
-        case Vxlan():
-            # Every value is given where iproute2 and flannel differ in their defaults: iproute2 learns unless
-            # told not to, and warns unless it is told the port.
-            return (
-                f"address {link.mac} mtu {link.mtu} type vxlan id {link.vni} dev {link.lower} "
-                f"local {link.local} dstport {link.port} {_learning(link)}"
-            )
-        case Veth():
-            return f"mtu {link.mtu} type veth peer name {link.peer} mtu {link.mtu} netns {link.netns}"
-        case _:
-            raise TypeError(f"{link} is of a kind that nobody has spelled")
+def _ipip(link: Ipip) -> str:
+    # Where iproute2's and flannel's defaults differ the value is given: iproute2 sets DF on every outer packet.
+    ends = f"local {link.local} remote {link.remote or 'any'}"
+    outer = f"ttl {link.ttl or 'inherit'} {'' if link.pmtudisc else 'no'}pmtudisc"
+    wrapped = f" encap fou encap-sport {link.fou} encap-dport {link.fou}" if link.fou else ""
+    return f"mode any {ends} {outer}{wrapped}"
 
 
 def _port(have: Port, want: Port) -> list[str]:
@@ -151,6 +183,8 @@ def _change_link(have: Link, want: Link) -> list[str]:
             lines.append(f"link set {want.dev} type vxlan local {want.local}")
         if have.learning != want.learning:
             lines.append(f"link set {want.dev} type vxlan {_learning(want)}")
+    if isinstance(have, Ipip) and isinstance(want, Ipip) and _ipip(have) != _ipip(want):
+        lines.append(f"link set {want.dev} type ipip {_ipip(want)}")
     return lines
 
 

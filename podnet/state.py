@@ -5,22 +5,11 @@ value are one thing that is wrong, not two things. Keys are made of numbers and 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-PROTO = "77"
-"""The routing protocol number that marks our routes (rtnetlink(7), rtm_protocol): no daemon of iproute2's
-/etc/iproute2/rt_protos has it, and 80 and 12 belong to Calico and BIRD."""
-
-ALIAS = "podnet"
-"""The alias (`ip link set alias`) that marks the devices that we made."""
-
-NETNS_PREFIX = "podnet-"
-"""How the names of our pods' network namespaces begin."""
-
-CHAIN_PREFIX = "PODNET-"
-"""How the names of our iptables chains begin."""
+from podnet.marks import FIRST, Marks
 
 Key: TypeAlias = tuple[str | int, ...]
 
@@ -48,16 +37,29 @@ class Nic(Link):
 
 @dataclass(frozen=True, slots=True)
 class Device(Link):
-    """A device that podnet makes. `FIXED` are the fields that the kernel does not change in a device that exists."""
+    """A device that podnet makes.
 
+    `KIND` is the kernel's word for it, also its module's name. `FIXED` are the fields that the kernel does not change
+    in a device that exists, `CLAIM` those that it gives out only once in a namespace. `alias` is whose it is.
+    """
+
+    KIND: ClassVar[str] = ""
     FIXED: ClassVar[tuple[str, ...]] = ()
+    CLAIM: ClassVar[tuple[str, ...]] = ()
 
-    alias: str = field(default=ALIAS, kw_only=True)
+    alias: str = field(default=FIRST.alias, kw_only=True)
+
+    @property
+    def claim(self) -> tuple[object, ...]:
+        """What no second device of this kind may have; empty if there is no such thing."""
+        return tuple(getattr(self, name) for name in self.CLAIM)
 
 
 @dataclass(frozen=True, slots=True)
 class Bridge(Device):
     """A software switch, without a spanning tree and without VLANs of its own."""
+
+    KIND: ClassVar[str] = "bridge"
 
     mac: str
     stp: bool = False
@@ -72,7 +74,9 @@ class Vxlan(Device):
     every destination stands in the FDB), `options` is whatever else is not as the kernel and flannel have it.
     """
 
+    KIND: ClassVar[str] = "vxlan"
     FIXED: ClassVar[tuple[str, ...]] = ("vni", "port", "lower", "group", "options")
+    CLAIM: ClassVar[tuple[str, ...]] = ("vni", "port")
 
     mac: str
     vni: int
@@ -86,13 +90,60 @@ class Vxlan(Device):
 
 @dataclass(frozen=True, slots=True)
 class Veth(Device):
-    """The host's end of a virtual cable whose other end, `peer`, lies in the network namespace `netns`.
+    """One end of a virtual cable whose other end, `peer`, lies in the network namespace `netns`.
 
-    The kernel tells the host neither the other end's name nor its MAC: those are the namespace's own table.
+    The kernel tells this end neither the other end's name nor its MAC: those are the namespace's own table, where
+    the other end is a Nic. Of a cable between two pods, this is the end in the pod that comes first by name.
     """
 
+    KIND: ClassVar[str] = "veth"
+
     netns: str | None
+    mac: str
     peer: str = field(default="eth0", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ipip(Device):
+    """A tunnel for IPv4 in IPv4 (RFC 2003); with `fou`, in UDP from and to that port (`ip fou`).
+
+    Without `remote` the outer destination is the gateway of the inner packet's route. `ttl` None and `pmtudisc` False:
+    the outer header takes TTL and DF from the inner one. It has no ARP: there is nothing to ask for.
+    """
+
+    KIND: ClassVar[str] = "ipip"
+    CLAIM: ClassVar[tuple[str, ...]] = ("local", "remote")
+
+    local: IPv4Address | None
+    remote: IPv4Address | None = None
+    ttl: int | None = None
+    pmtudisc: bool = False
+    fou: int | None = None
+    options: tuple[str, ...] = ()
+    arp: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Macvlan(Device):
+    """A device with a MAC of its own on the wire of `lower`, which its mode `bridge` joins to its siblings."""
+
+    KIND: ClassVar[str] = "macvlan"
+    FIXED: ClassVar[tuple[str, ...]] = ("lower", "mode")
+
+    mac: str
+    lower: str | None
+    mode: str = "bridge"
+
+
+@dataclass(frozen=True, slots=True)
+class Ipvlan(Device):
+    """A device on the wire of `lower`, whose MAC it shares: the kernel tells the siblings apart by address."""
+
+    KIND: ClassVar[str] = "ipvlan"
+    FIXED: ClassVar[tuple[str, ...]] = ("lower", "mode")
+
+    lower: str | None
+    mode: str = "l2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +210,26 @@ class FdbEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class FouPort:
+    """A UDP port whose packets carry IPv4 (protocol 4) right behind the UDP header: `ip fou`.
+
+    The kernel has no place for a mark here: the port is ours if a device of ours sends from it.
+    """
+
+    port: int
+    ipproto: int = 4
+
+    @property
+    def key(self) -> Key:
+        return (self.port,)
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A route of the main table.
 
     `via` is the next hop, `onlink` that it is believed to be on `dev` unasked; `options` is what else it carries.
+    `kind` may also be one that leads nowhere, on purpose: `blackhole` is silent, `unreachable` tells the sender.
     """
 
     to: IPv4Network
@@ -172,7 +239,7 @@ class Route:
     metric: int = 0
     tos: str = ""
     kind: str = "unicast"
-    proto: str = PROTO
+    proto: str = FIRST.proto
     options: tuple[str, ...] = ()
 
     @property
@@ -218,7 +285,7 @@ class Chain:
         return (self.table, self.chain)
 
 
-Item: TypeAlias = Link | Port | Address | Neighbour | FdbEntry | Route | Sysctl | Chain
+Item: TypeAlias = Link | Port | Address | Neighbour | FdbEntry | FouPort | Route | Sysctl | Chain
 
 
 def plain(item: Item) -> dict[str, object]:
@@ -233,7 +300,8 @@ def plain(item: Item) -> dict[str, object]:
 class State:
     """What one network namespace holds; `pods` are the namespaces inside it, by name.
 
-    `saved` is seen only: what sysctls were before we first changed them.
+    Two fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
+    devices that were asked for the kernel does not have.
     """
 
     links: frozenset[Link] = frozenset()
@@ -241,16 +309,18 @@ class State:
     addresses: frozenset[Address] = frozenset()
     neighbours: frozenset[Neighbour] = frozenset()
     fdb: frozenset[FdbEntry] = frozenset()
+    fous: frozenset[FouPort] = frozenset()
     sysctls: frozenset[Sysctl] = frozenset()
     chains: frozenset[Chain] = frozenset()
     routes: frozenset[Route] = frozenset()
     saved: frozenset[Sysctl] = frozenset()
+    lacks: frozenset[str] = frozenset()
     pods: Mapping[str, "State"] = field(default_factory=dict)
 
     def __or__(self, other: "State") -> "State":
         """Both together: how a mode adds its tunnel to the pods."""
         tables = {table: getattr(self, table) | getattr(other, table) for table in TABLES}
-        return State(**tables, saved=self.saved | other.saved, pods={**self.pods, **other.pods})
+        return replace(self, **tables, saved=self.saved | other.saved, pods={**self.pods, **other.pods})
 
     def to_json(self) -> dict[str, object]:
         """Tell it in JSON's types; pyinfra asks for it when a fact is to be printed."""
@@ -259,9 +329,18 @@ class State:
 
     def only(self, keep: Callable[[Item], bool]) -> "State":
         """The same without the items that `keep` does not want; pods are kept as they are."""
-        tables = {table: frozenset(filter(keep, getattr(self, table))) for table in TABLES}
-        return State(**tables, saved=self.saved, pods=self.pods)
+        tables: dict[str, Any] = {table: frozenset(filter(keep, getattr(self, table))) for table in TABLES}
+        return replace(self, **tables)
+
+    def signed(self, marks: Marks) -> "State":
+        """The same with everything that can bear a mark bearing this one, in pods too."""
+        return replace(
+            self,
+            links=frozenset(replace(link, alias=marks.alias) if isinstance(link, Device) else link for link in self.links),
+            routes=frozenset(replace(route, proto=marks.proto) for route in self.routes),
+            pods={netns: pod.signed(marks) for netns, pod in self.pods.items()},
+        )
 
 
-TABLES = tuple(table.name for table in fields(State) if table.name not in {"saved", "pods"})
+TABLES = tuple(table.name for table in fields(State) if table.name not in {"saved", "lacks", "pods"})
 """The tables by name, in the order in which their items can be added."""

@@ -14,3 +14,8 @@ class Mode(Protocol):
     def state(self, cluster: Cluster, me: Node, /) -> State:
         """Compute all that `me` should hold: a pure function, the same bytes for the same cluster."""
         ...
+
+
+def wanted(mode: Mode, cluster: Cluster, me: Node) -> State:
+    """Compute all that `me` should hold in `mode`, bearing the cluster's marks. ClusterError if it cannot be."""
+    return mode.state(cluster, me).signed(cluster.marks)

@@ -17,9 +17,14 @@ from podnet.cluster import Cluster, Node
 from podnet.state import Address, FdbEntry, Neighbour, Route, State, Vxlan
 
 OVERHEAD = 20 + 8 + 8 + 14  # outer IPv4, UDP, VXLAN, inner Ethernet: RFC 7348 section 5
-
-
 SHORTENED = 10_000_000  # "flannel." and eight digits have 16 characters, one more than the kernel takes
+
+
+def state(cluster: Cluster, me: Node) -> State:
+    """Compute flannel.VNI, and a route, a neighbour and an FDB entry for every peer."""
+    mtu = cluster.underlay_mtu - OVERHEAD
+    through = forwarding.through(cluster, me, pods.bridge(cluster), device(cluster.vni))
+    return pods.on_bridge(cluster, me, mtu) | through | tunnel(cluster, me, cluster.peers(me), mtu)
 
 
 def device(vni: int) -> str:
@@ -27,13 +32,11 @@ def device(vni: int) -> str:
     return f"vxlan.{vni}" if vni >= SHORTENED else f"flannel.{vni}"
 
 
-def state(cluster: Cluster, me: Node) -> State:
-    """Compute flannel.VNI, and a route, a neighbour and an FDB entry for every peer."""
-    mtu = cluster.underlay_mtu - OVERHEAD
+def tunnel(cluster: Cluster, me: Node, peers: tuple[Node, ...], mtu: int) -> State:
+    """Compute the tunnel's end on this node, and what leads through it to `peers`."""
     dev = device(cluster.vni)
-    peers = cluster.peers(me)
     vtep = Vxlan(dev, mtu, me.vtep_mac, cluster.vni, cluster.vxlan_port, local=me.ip, lower=me.uplink)
-    tunnel = State(
+    return State(
         links=frozenset({vtep}),
         # A /32, so that no connected route to the subnet, which is cni0's, appears on the tunnel as well.
         addresses=frozenset({Address(dev, IPv4Interface(me.vtep))}),
@@ -43,4 +46,3 @@ def state(cluster: Cluster, me: Node) -> State:
         # and refuses the route. `onlink` says: trust us, look in the neighbour table, where the answer stands.
         routes=frozenset(Route(peer.pod_subnet, dev, peer.vtep, onlink=True) for peer in peers),
     )
-    return pods.on_bridge(me, cluster.network, mtu) | forwarding.through(cluster, me, pods.BRIDGE, dev) | tunnel

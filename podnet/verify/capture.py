@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from podnet import pods
 from podnet.cluster import Node
 from podnet.verify.probe import HEADERS
 
@@ -13,6 +12,7 @@ ETHERNET = 14
 IPV4 = 20
 LINKTYPE_ETHERNET = 1
 DEADLINE = 5  # seconds to see the two packets of one ping
+QUIET = 1  # seconds in which nothing is to be seen
 MORE_OR_OFFSET = 0x3FFF  # of the fragment field: anything set means a piece of a packet
 MARK = "==wire=="
 
@@ -56,16 +56,19 @@ def between(a: IPv4Address, b: IPv4Address, at: int) -> str:
     return f"(({source} = {one} and {target} = {other}) or ({source} = {other} and {target} = {one}))"
 
 
-def script(node: Node, peer: Node, size: int, outer: str, overhead: int) -> str:
+def script(node: Node, peer: Node, size: int, wrapped: str, netns: str, packets: int) -> str:
     """Spell: capture what the first pods of `node` and `peer` exchange, wrapped or bare, while one pings the other.
 
-    tcpdump is asked for two packets, the ping and its reply, and ends by itself; the ping waits until it listens.
-    The file's name ends like this because Debian's AppArmor profile lets tcpdump write no other.
+    `wrapped` is the filter of the wrapped packets, if any. tcpdump is asked for two packets, the ping and its reply,
+    and ends by itself, if `packets` are expected; else it is ended when ping has given up. The ping waits until it
+    listens. The file's name ends like this because Debian's AppArmor profile lets tcpdump write no other.
     """
     pair = (node.pods[0].address, peer.pods[0].address)
-    wanted = f"({outer} and {between(*pair, at=overhead)}) or {between(*pair, at=0)}"
+    bare = between(*pair, at=0)
+    wanted = f"({wrapped}) or {bare}" if wrapped else bare
     listen = f"tcpdump -i {node.uplink} -nn --immediate-mode -U -c 2"
-    ping = f"ping -n -c 1 -w {DEADLINE} -M do -s {size - HEADERS} {pair[1]}"
+    ping = f"ping -n -c 1 -w {DEADLINE if packets else QUIET} -M do -s {size - HEADERS} {pair[1]}"
+    end = "" if packets else "kill -INT $!\n"
     return f"""set -eu
 if ! command -v tcpdump >/dev/null; then echo "tcpdump is needed: install it" >&2; exit 1; fi
 folder=$(mktemp -d)
@@ -74,8 +77,8 @@ timeout -s INT {DEADLINE} {listen} -w "$folder/wire.pcap" '{wanted}' 2>"$folder/
 until grep -q 'listening on' "$folder/said"; do
   if ! kill -0 $!; then cat "$folder/said" >&2; exit 1; fi
 done
-ip netns exec {pods.netns(node.pods[0])} {ping} >&2 || echo lost >&2
-wait $! || cat "$folder/said" >&2
+ip netns exec {netns} {ping} >&2 || echo lost >&2
+{end}wait $! || cat "$folder/said" >&2
 echo '{MARK}'
 od -An -v -tx1 "$folder/wire.pcap"
 """

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from podnet import modes
 from podnet.cluster import Cluster, Node
+from podnet.errors import ClusterError
 from podnet.facts import node as tables
 from podnet.modes import Mode
 from podnet.state import State
@@ -60,13 +62,16 @@ def numbers(pytestconfig: pytest.Config) -> Numbers:
 @pytest.fixture(scope="session")
 def want(mode: Mode, fleet: Fleet) -> dict[str, State]:
     """Compute what every node should hold."""
-    return {node.name: mode.state(fleet.cluster, node) for node in fleet.nodes}
+    try:
+        return {node.name: modes.wanted(mode, fleet.cluster, node) for node in fleet.nodes}
+    except ClusterError as e:
+        pytest.fail(str(e), pytrace=False)
 
 
 @pytest.fixture(scope="session")
 def answers(want: dict[str, State], fleet: Fleet) -> dict[str, Answer]:
     """Have every node print its tables, by one remote command each."""
-    return fleet.run_all(lambda node: tables.script(*tables.paths_of(want[node.name])))
+    return fleet.run_all(lambda node: tables.script(**tables.asked(want[node.name])))
 
 
 @pytest.fixture

@@ -8,29 +8,61 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from podnet.cluster import Cluster
+from podnet.cluster import Cluster, Node
 from podnet.verify.capture import IPV4, Packet
+
+UDP = 8
+OWN = 64
+"""A pod starts with 64 (net.ipv4.ip_default_ttl), and reaches itself without any router."""
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """The TTL of a reply as received, and what is on the wire.
+class Wrapping:
+    """How a pod's packet crosses the underlay.
 
-    A pod starts with 64 (net.ipv4.ip_default_ttl); every node that routes, as opposed to switches, takes one.
-    `overhead` are the bytes from the outer IPv4 header to the inner one, which the encapsulation takes of the
-    underlay's MTU. `outer` is the pcap-filter(7) of an outer packet, `fault` says what is wrong with its headers.
+    `overhead` are the bytes from the outer IPv4 header to the inner one. `outer` is the pcap-filter(7) of an outer
+    packet, `fault` says what is wrong with its headers.
     """
 
-    ttl_same_node: int
-    ttl_across: int
     overhead: int
     outer: Callable[[Cluster], str]
     fault: Callable[[Cluster, Packet], str | None]
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """The TTL of a reply as received, the largest packet, and what is on the wire.
+
+    A router takes one from the TTL, a switch none; None: no reply may come. `less` are the bytes by which a pod's
+    largest packet is smaller than the underlay's. `wire` says for two nodes how their pods' packets cross: wrapped,
+    or None where they are to be seen as they are. Without `across` nothing may be seen at all.
+    """
+
+    same_node: int
+    across: int | None
+    less: int = 0
+    wire: Callable[[Node, Node], Wrapping | None] = lambda _, __: None
+
+    def ttl(self, source: str, target: str) -> int | None:
+        """Return what a pod, NODE/POD, receives from another."""
+        if source == target:
+            return OWN
+        return self.same_node if source.split("/")[0] == target.split("/")[0] else self.across
+
+
+def always(wrapping: Wrapping) -> Callable[[Node, Node], Wrapping]:
+    """Wrap between any two nodes."""
+    return lambda _, __: wrapping
+
+
+def between_segments(wrapping: Wrapping) -> Callable[[Node, Node], Wrapping | None]:
+    """Wrap only where a router lies between."""
+    return lambda node, peer: None if peer.ip in node.address.network else wrapping
+
+
 def vxlan_fault(cluster: Cluster, packet: Packet) -> str | None:
     """Check the VXLAN header behind IPv4 and UDP (RFC 7348 section 5): flag 0x08 says that the VNI is valid."""
-    flags, vni = struct.unpack_from("!B3xI", packet.raw, IPV4 + 8)
+    flags, vni = struct.unpack_from("!B3xI", packet.raw, IPV4 + UDP)
     if flags != 0x08:
         return f"expected a VXLAN header, whose flags are 0x08, saw {flags:#04x}"
     if vni >> 8 != cluster.vni:
@@ -38,12 +70,34 @@ def vxlan_fault(cluster: Cluster, packet: Packet) -> str | None:
     return None
 
 
+def ipip_fault(_: Cluster, packet: Packet) -> str | None:
+    """Check the outer IPv4 header's protocol: 4 is IPv4 in IPv4 (RFC 2003)."""
+    return None if packet.protocol == 4 else f"expected IP protocol 4, saw {packet.protocol}"
+
+
+def udp_fault(cluster: Cluster, packet: Packet) -> str | None:
+    """Check the UDP header and the first byte behind it: version 4, and a header of five words."""
+    source, target = struct.unpack_from("!HH", packet.raw, IPV4)
+    if (source, target) != (cluster.udp_port, cluster.udp_port):
+        return f"expected UDP from port {cluster.udp_port} to {cluster.udp_port}, saw {source} to {target}"
+    first = packet.raw[IPV4 + UDP]
+    return None if first == 0x45 else f"expected an IPv4 header (0x45) right behind UDP's, saw {first:#04x}"
+
+
+VXLAN = Wrapping(50, lambda cluster: f"udp dst port {cluster.vxlan_port}", vxlan_fault)
+IPIP = Wrapping(20, lambda _: "ip proto 4", ipip_fault)
+FOU = Wrapping(28, lambda cluster: f"udp dst port {cluster.udp_port}", udp_fault)
+
 NUMBERS = {
-    "vxlan": Numbers(
-        ttl_same_node=64,
-        ttl_across=62,
-        overhead=50,
-        outer=lambda cluster: f"udp dst port {cluster.vxlan_port}",
-        fault=vxlan_fault,
-    ),
+    "bridge": Numbers(64, None),
+    "host_gw": Numbers(64, 62),
+    "ipip": Numbers(64, 62, 20, always(IPIP)),
+    "ipip_direct_routing": Numbers(64, 62, 20, between_segments(IPIP)),
+    "ipvlan": Numbers(64, 64),
+    "macvlan": Numbers(64, 64),
+    "proxy_arp": Numbers(63, 62),
+    "udp": Numbers(64, 62, 28, always(FOU)),
+    "veth_pair": Numbers(64, None),
+    "vxlan": Numbers(64, 62, 50, always(VXLAN)),
+    "vxlan_direct_routing": Numbers(64, 62, 50, between_segments(VXLAN)),
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from podnet.cluster import Cluster, Node, Pod
-from podnet.state import NETNS_PREFIX
+from podnet.marks import Marks
 
 HEADERS = 20 + 8  # IPv4 and ICMP: what ping adds to its payload
 DEADLINE = 3  # seconds: ping repeats every second until the first reply or then
@@ -50,7 +50,9 @@ def label(node: Node, pod: Pod) -> str:
     return f"{node.name}/{pod.name}"
 
 
-def script(node: Node, targets: Iterable[Node], size: int | None = None, deadline: int = DEADLINE) -> str:
+def script(
+    marks: Marks, node: Node, targets: Iterable[Node], size: int | None = None, deadline: int = DEADLINE
+) -> str:
     """Spell the pings from all pods of `node`; `size` in bytes on the wire, not to be fragmented.
 
     The addresses are said once, whatever the number of pods: ssh takes the script as one word, and the kernel no
@@ -64,7 +66,7 @@ def script(node: Node, targets: Iterable[Node], size: int | None = None, deadlin
     return f"""if ! command -v ping >/dev/null; then echo "ping is needed: install iputils-ping" >&2; exit 1; fi
 waves='{waves}'
 for round in {rounds or "''"}; do
-  for pod in $round; do ip netns exec {NETNS_PREFIX}$pod sh -c "$waves" $pod & done
+  for pod in $round; do ip netns exec {marks.netns}$pod sh -c "$waves" $pod & done
   wait
 done"""
 

@@ -8,9 +8,11 @@ from podnet.obstacles import obstacles
 from podnet.state import State
 
 
-def test_kernel_holds_exactly_the_computed_state(node: Node, want: dict[str, State], have: State) -> None:
-    """Every link, port, address, neighbour, FDB entry, sysctl, chain, route and pod of ours is as computed."""
-    found = differences(want[node.name], have)
+def test_kernel_holds_exactly_the_computed_state(
+    node: Node, cluster: Cluster, want: dict[str, State], have: State
+) -> None:
+    """Every link, port, address, neighbour, FDB entry, FOU port, sysctl, chain, route and pod of ours is as computed."""
+    found = differences(want[node.name], have, cluster.marks)
     if found:
         pytest.fail("\n".join(f"{node.name}: {sentence}" for sentence in found), pytrace=False)
 

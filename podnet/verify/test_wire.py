@@ -2,43 +2,53 @@
 
 import pytest
 
+from podnet import pods
 from podnet.cluster import Cluster, Node
 from podnet.verify import capture
 from podnet.verify.capture import NotCapturedError, Packet
 from podnet.verify.fleet import Fleet
-from podnet.verify.numbers import Numbers
+from podnet.verify.numbers import Numbers, Wrapping
 
 
 def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Packet]:
-    size = fleet.cluster.underlay_mtu - numbers.overhead
-    outer = numbers.outer(fleet.cluster)
-    answer = fleet.run(node, capture.script(node, peer, size, outer, numbers.overhead))
+    wrapping = numbers.wire(node, peer)
+    inner = capture.between(node.pods[0].address, peer.pods[0].address, wrapping.overhead) if wrapping else ""
+    wrapped = f"{wrapping.outer(fleet.cluster)} and {inner}" if wrapping else ""
+    netns = pods.netns(node.pods[0], fleet.cluster.marks)
+    size = fleet.cluster.underlay_mtu - numbers.less
+    answer = fleet.run(node, capture.script(node, peer, size, wrapped, netns, packets=2 if numbers.across else 0))
     try:
         return capture.parse(answer.read())
     except NotCapturedError as e:
         pytest.fail(f"{node.name}: {e}; tcpdump and ping said: {answer.said.strip()}", pytrace=False)
 
 
-def test_pods_packets_are_wrapped_on_the_wire(node: Node, fleet: Fleet, numbers: Numbers) -> None:
-    """A pod's largest packet and the reply each cross whole in one packet, which fills the underlay's MTU."""
+def test_pods_packets_cross_the_wire_as_the_mode_says(node: Node, fleet: Fleet, numbers: Numbers) -> None:
+    """A pod's largest packet and the reply each cross whole in one packet, wrapped or bare, or nothing crosses."""
     ring = [peer for peer in fleet.nodes if peer.pods]
     if node not in ring or len(ring) < 2:
         pytest.skip(f"{node.name}: no two nodes with pods were named, so nothing crosses the underlay")
     peer = ring[(ring.index(node) + 1) % len(ring)]
     seen = _captured(node, peer, fleet, numbers)
-    problems = [problem for packet in seen if (problem := _wrong(packet, fleet.cluster, numbers))]
-    if [(packet.source, packet.target) for packet in seen] != [(node.ip, peer.ip), (peer.ip, node.ip)]:
+    wrapping = numbers.wire(node, peer)
+    size = fleet.cluster.underlay_mtu - numbers.less
+    problems = [problem for packet in seen if (problem := _wrong(packet, fleet.cluster, size, wrapping))]
+    ends = (node.ip, peer.ip) if wrapping else (node.pods[0].address, peer.pods[0].address)
+    expected = [ends, ends[::-1]] if numbers.across else []
+    if [(packet.source, packet.target) for packet in seen] != expected:
         way = ", ".join(f"{packet.source} to {packet.target}" for packet in seen) or "nothing"
-        problems.append(f"expected a packet from {node.ip} to {peer.ip} and one back, saw {way}")
+        wanted = f"a packet from {ends[0]} to {ends[1]} and one back" if expected else "nothing"
+        problems.append(f"expected {wanted}, saw {way}")
     if problems:
         pytest.fail("\n".join(f"{node.name} -> {peer.name}: {problem}" for problem in problems), pytrace=False)
 
 
-def _wrong(packet: Packet, cluster: Cluster, numbers: Numbers) -> str | None:
+def _wrong(packet: Packet, cluster: Cluster, size: int, wrapping: Wrapping | None) -> str | None:
     """Say what is not as it should be with a packet on the underlay."""
-    if packet.source in cluster.network or packet.target in cluster.network:
+    if wrapping and (packet.source in cluster.network or packet.target in cluster.network):
         return f"expected no bare pod packet on the underlay, saw one from {packet.source} to {packet.target}"
-    if packet.fragmented or packet.length != cluster.underlay_mtu:
+    length = size + (wrapping.overhead if wrapping else 0)
+    if packet.fragmented or packet.length != length:
         pieces = "a fragment" if packet.fragmented else "a whole packet"
-        return f"expected one whole packet of {cluster.underlay_mtu} bytes, saw {pieces} of {packet.length}"
-    return numbers.fault(cluster, packet)
+        return f"expected one whole packet of {length} bytes, saw {pieces} of {packet.length}"
+    return wrapping.fault(cluster, packet) if wrapping else None

@@ -13,9 +13,9 @@ from typing import Any
 
 from podnet.batch import SAVED, Section
 from podnet.facts import chains, sysctls
-from podnet.facts.node import ALWAYS, paths_of
+from podnet.facts.node import ALWAYS, asked
+from podnet.marks import ANY_NETNS, of
 from podnet.state import (
-    NETNS_PREFIX,
     TABLES,
     Address,
     Bridge,
@@ -57,9 +57,9 @@ class Kernel:
 
     def see(self, want: State) -> State:
         """Answer as podnet.facts.node would, asked for the settings of `want`."""
-        paths, pod_paths = paths_of(want)
+        paths, pod_paths = asked(want)["paths"], asked(want)["pod_paths"]
         saved = sysctls.parse_saved(list(self.files.get(SAVED, ())))
-        pods = {name: pod.inside(pod_paths) for name, pod in self.pods.items() if name.startswith(NETNS_PREFIX)}
+        pods = {name: pod.inside(pod_paths) for name, pod in self.pods.items() if of(ANY_NETNS, name)}
         tables = {**self.tables, "chains": chains.parse(self.save())}
         tables["sysctls"] = self._read([*paths, *ALWAYS, *(old.path for old in saved)])
         filled: dict[str, Any] = {table: frozenset(items) for table, items in tables.items()}

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from podnet import modes
 from podnet.cluster import Cluster
 from podnet.differences import differences
 from podnet.facts import node
@@ -129,5 +130,5 @@ class At:
     def differences(self, host: str) -> list[str]:
         """Compare a host's tables with the computed ones, as the verification does, but in this process."""
         cluster = cluster_of(self.inventory, (self.path / "lab.json").read_text())
-        want = vxlan.state(cluster, cluster.node(host))
-        return differences(want, node.parse(self.sh(host, node.script(*node.paths_of(want))).splitlines()))
+        want = modes.wanted(vxlan, cluster, cluster.node(host))
+        return differences(want, node.parse(self.sh(host, node.script(**node.asked(want))).splitlines()), cluster.marks)

@@ -1,0 +1,52 @@
+"""What tells one cluster's things on a host from strangers', and from those of other clusters on the same host.
+
+A cluster is known by its VNI, in every mode. The first one, VNI 1, is plain `podnet`; others carry their number.
+"""
+
+import re
+from dataclasses import dataclass
+
+NAME = "podnet"
+FIRST_PROTO, OTHERS_PROTO, LAST_PROTO = 77, 100, 185
+"""Routing protocol numbers (rtnetlink(7), rtm_protocol) that no daemon of iproute2's rt_protos has: 80 and 12 belong
+to Calico and BIRD, 99 to openr, 186 and above to FRR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The marks of the cluster with this VNI."""
+
+    vni: int = 1
+
+    @property
+    def alias(self) -> str:
+        """The alias of its devices (`ip link set alias`)."""
+        return NAME if self.vni == 1 else f"{NAME}{self.vni}"
+
+    @property
+    def proto(self) -> str:
+        """The protocol number of its routes. There are fewer numbers than VNIs: two clusters may meet in one."""
+        return str(FIRST_PROTO if self.vni == 1 else OTHERS_PROTO + self.vni % (LAST_PROTO + 1 - OTHERS_PROTO))
+
+    @property
+    def netns(self) -> str:
+        """How the names of its pods' network namespaces begin."""
+        return f"{self.alias}-"
+
+    @property
+    def chains(self) -> str:
+        """How the names of its firewall chains begin."""
+        return f"{self.alias.upper()}-"
+
+
+FIRST = Marks()
+
+ANY_NETNS = re.compile(rf"{NAME}(\d*)-.+")
+ANY_CHAIN = re.compile(rf"{NAME.upper()}(\d*)-.+")
+ANY_ALIAS = re.compile(rf"{NAME}(\d*)")
+
+
+def of(pattern: re.Pattern[str], name: str) -> Marks | None:
+    """Say whose name this is: one of the three patterns matches it, or it is a stranger's."""
+    found = pattern.fullmatch(name)
+    return Marks(int(found[1] or 1)) if found else None
