@@ -1,4 +1,4 @@
-"""Pods on nodes of one segment talk by plain routes, others through IPv4 in IPv4: see podnet/modes/ipip_direct_routing.py."""
+"""Pods on one segment talk by plain routes, others through IPv4 in IPv4: see podnet/modes/ipip_direct_routing.py."""
 
 from podnet.modes import ipip_direct_routing
 from podnet.operations import node

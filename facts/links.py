@@ -16,7 +16,7 @@ NOBODY = -1  # a device with no other end, or one that is in a namespace without
 
 
 class Links(FactBase[Table[Link] | None]):
-    """All devices of the host, as podnet.state.Bridge, Vxlan, Veth and so on, or Nic for a kind that podnet never makes.
+    """All devices of the host, as podnet.state.Bridge, Vxlan and so on, or Nic for a kind that podnet never makes.
 
     .. code:: python
 
@@ -77,7 +77,7 @@ def inside(
     ]
     parsed = parse(told, namespaces)
     nics = {link.dev: link for link in map(_nic, links)}
-    ends = {link.dev for link in parsed if isinstance(link, Veth) and not netns < (link.netns or "") }
+    ends = {link.dev for link in parsed if isinstance(link, Veth) and not netns < (link.netns or "")}
     return frozenset(nics[link.dev] if link.dev in ends else link for link in parsed)
 
 

@@ -1,4 +1,4 @@
-"""IPv4 routes of the main table: `ip route`."""
+"""IPv4 routes: `ip route`."""
 
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -7,28 +7,30 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 from podnet.facts.reading import Table, document, strictly
-from podnet.state import Route
+from podnet.state import MAIN, Route
 
 COMMAND = "ip -d -j route show"
+LOCAL = "local"
 
 
 class Routes(FactBase[Table[Route] | None]):
-    """All routes of the main table, whoever made them, as podnet.state.Route.
+    """All routes of all tables but the kernel's own, `local`, whoever made them, as podnet.state.Route.
 
     .. code:: python
 
         routes = host.get_fact(Routes)
-        ours = {route for route in routes if route.proto == "77"}
+        ours = {route for route in routes if route.table == "main" and route.proto == "77"}
     """
 
     @override
     def command(self) -> str:
-        return COMMAND
+        return f"{COMMAND} table all"  # a table that holds nothing does not exist, and asking for it is an error
 
     @override
     def process(self, output: list[str]) -> Table[Route] | None:
         with strictly("the list of routes"):
-            return Table(parse(document(output)))
+            routes = [entry for entry in document(output) if ":" not in entry["dst"]]
+            return Table(parse([entry for entry in routes if entry.get("table") != LOCAL]))
 
 
 def parse(routes: list[dict[str, Any]]) -> frozenset[Route]:
@@ -47,6 +49,7 @@ def _route(entry: dict[str, Any]) -> Route:
         tos=entry.get("tos", ""),
         kind=entry["type"],
         proto=entry["protocol"],
+        table=entry.get("table", MAIN),
         options=tuple(
             sorted(f"{name} {value}" for metrics in entry.get("metrics", ()) for name, value in metrics.items())
         ),

@@ -9,9 +9,9 @@ from pyinfra.api.command import PyinfraCommand
 
 from podnet.batch import sections
 from podnet.facts.links import Links
+from podnet.marks import FIRST
 from podnet.operations.writing import unread, write
 from podnet.plan import plan, summary
-from podnet.marks import FIRST
 from podnet.state import Device, Link, State
 
 

@@ -1,4 +1,4 @@
-"""IPv4 routes of the main table: `ip route`."""
+"""IPv4 routes: `ip route`."""
 
 from collections.abc import Generator, Iterable
 
@@ -7,17 +7,18 @@ from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
 
 from podnet.facts.routes import Routes
-from podnet.operations.writing import exactly
 from podnet.marks import FIRST
-from podnet.state import Route
+from podnet.operations.writing import exactly
+from podnet.state import MAIN, Route
 
 
 @operation()
-def routes(want: Iterable[Route]) -> Generator[PyinfraCommand]:
+def routes(want: Iterable[Route], table: str = MAIN) -> Generator[PyinfraCommand]:
     """
-    Make our routes, those of protocol 77, exactly `want`; everybody else's stay.
+    Make our routes of one table, those of protocol 77, exactly `want`; everybody else's stay.
 
-    + want: the routes
+    + want: the routes, all of them of that table
+    + table: a number, or a name of iproute2's rt_tables
 
     A stranger's route to the same place and of the same metric is replaced: the kernel allows only one.
 
@@ -35,5 +36,6 @@ def routes(want: Iterable[Route]) -> Generator[PyinfraCommand]:
     """
     wanted = {item.key: item for item in want}
     have = host.get_fact(Routes)
-    mine = have if have is None else [route for route in have if route.proto == FIRST.proto or route.key in wanted]
+    there = None if have is None else [route for route in have if route.table == table]
+    mine = there and [route for route in there if route.proto == FIRST.proto or route.key in wanted]
     yield from exactly("routes", wanted.values(), mine)

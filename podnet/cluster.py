@@ -15,7 +15,6 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from podnet.errors import ClusterError
 from podnet.marks import Marks
 
-
 SHORT = re.compile(r"[a-z]+")
 
 

@@ -7,7 +7,7 @@ from podnet import spell
 from podnet.diff import Diff
 from podnet.marks import ANY_NETNS, FIRST, Marks, of
 from podnet.plan import compare
-from podnet.state import Chain, FdbEntry, FouPort, Item, Jump, Neighbour, Route, State, Sysctl
+from podnet.state import Chain, FdbEntry, FouPort, Item, Jump, Neighbour, Route, Rule, State, Sysctl
 
 NOUNS = {
     "links": "link",
@@ -66,6 +66,8 @@ def place(item: Item) -> str:
             return f"{item.to} dev {item.dev}"
         case FdbEntry():
             return f"{item.mac} dev {item.dev}"
+        case Rule():
+            return f"priority {item.priority}"
         case Sysctl():
             return item.path
         case FouPort():

@@ -27,6 +27,7 @@ from podnet.state import (
     Nic,
     Port,
     Route,
+    Rule,
     State,
     Sysctl,
     Veth,
@@ -87,7 +88,10 @@ def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
         remake=_devices(remade, HOST),
         make=tuple(sorted(want.pods.keys() - have.pods.keys() | broken)),
         drop=tuple(sorted(have.pods.keys() - want.pods.keys() | broken)),
-        pods={netns: _pod(netns, want, have, broken, remade, gone, mine) for netns in sorted(want.pods)},
+        pods={
+            netns: Plan(pod, _tables_of(netns, pod, inside, gone, mine), remake=_devices(remade, netns))
+            for netns, pod, inside in _pods(want, have, broken)
+        },
         noted=have.saved,
         saved=saved,
         restore=_given_back(saved - keep, have),
@@ -95,13 +99,11 @@ def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
     )
 
 
-def _pod(
-    netns: str, want: State, have: State, broken: set[str], remade: set[Place], gone: set[Place], mine: Marks
-) -> Plan:
-    """Plan inside a pod. A new namespace holds nothing; a new cable's end nothing of the old one."""
-    inside = NEW_NETNS if netns in broken else have.pods.get(netns, NEW_NETNS)
-    wanted = supported(want.pods[netns], inside)
-    return Plan(wanted, _tables_of(netns, wanted, inside, gone, mine), remake=_devices(remade, netns))
+def _pods(want: State, have: State, broken: set[str]) -> Iterator[tuple[str, State, State]]:
+    """Go through the wanted pods, each with what it holds now; a namespace that is made (anew) is born empty."""
+    for netns in sorted(want.pods):
+        inside = NEW_NETNS if netns in broken else have.pods.get(netns, NEW_NETNS)
+        yield netns, supported(want.pods[netns], inside), inside
 
 
 def _tables_of(netns: str, want: State, have: State, gone: set[Place], mine: Marks) -> dict[str, Diff[Item]]:
@@ -195,6 +197,8 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
                 return item.key in keys["sysctls"]
             case Chain():
                 return item.chain.startswith(mine.chains)
+            case Rule():
+                return False
 
     return have.only(ours)
 
@@ -257,9 +261,7 @@ def _remade(want: State, ours: State, broken: set[str]) -> set[Place]:
 def _in_the_way(place: Place, seen: Mapping[Place, Link]) -> set[Place]:
     """Name what occupies a place: a device, or the cable of ours whose end it is."""
     netns, _ = place
-    cables = {
-        other for other, link in seen.items() if isinstance(link, Veth) and link.netns == netns and netns != HOST
-    }
+    cables = {other for other, link in seen.items() if isinstance(link, Veth) and link.netns == netns and netns != HOST}
     return cables | ({place} & seen.keys() if not cables else set())
 
 
@@ -302,9 +304,7 @@ def _after_flush(want: State, ours: State, remake: set[str]) -> State:
     return ours.only(stays)
 
 
-def _first_touched(
-    want: State, have: State, ours: State, tables: Mapping[str, Diff[Item]]
-) -> frozenset[Sysctl]:
+def _first_touched(want: State, have: State, ours: State, tables: Mapping[str, Diff[Item]]) -> frozenset[Sysctl]:
     """Name the values that are about to change for the first time, on devices that stay when we go."""
     now = {seen.path: seen for seen in have.sysctls}
     noted = {old.path for old in have.saved}

@@ -5,6 +5,7 @@ no quoting. Replacing verbs are used where the kernel has them: a run that was c
 """
 
 from podnet.state import (
+    MAIN,
     Address,
     Bridge,
     Chain,
@@ -20,6 +21,7 @@ from podnet.state import (
     Nic,
     Port,
     Route,
+    Rule,
     Sysctl,
     Veth,
     Vxlan,
@@ -50,6 +52,8 @@ def add(item: Item) -> list[str]:
             return [f"fou add port {item.port} ipproto {item.ipproto}"]
         case Route():
             return [f"route replace {_route(item)}"]
+        case Rule():
+            return [f"rule add {_rule(item)}"]
         case Sysctl():
             return [f"{item.path} = {item.value}"]
         case Chain():
@@ -77,9 +81,7 @@ def make(link: Device, netns: str = "") -> str:
         case Ipip():
             return f"link add {place} mtu {link.mtu} type ipip {_ipip(link)}"
         case Macvlan():
-            return (
-                f"link add {place} link {link.lower} address {link.mac} mtu {link.mtu} type macvlan mode {link.mode}"
-            )
+            return f"link add {place} link {link.lower} address {link.mac} mtu {link.mtu} type macvlan mode {link.mode}"
         case Ipvlan():
             return f"link add {place} link {link.lower} mtu {link.mtu} type ipvlan mode {link.mode}"
         case _:
@@ -100,6 +102,8 @@ def change(have: Item, want: Item) -> list[str]:
             return _change_link(have, want)
         case Address(), Address() if have.scope != want.scope:
             return [*remove(have), *add(want)]
+        case Rule(), Rule():
+            return [*add(want), *remove(have)]
         case Port(), Port() if have.bridge == want.bridge:
             return _port(have, want)
         case Chain(), Chain():
@@ -125,6 +129,8 @@ def remove(item: Item) -> list[str]:
             return [f"fou del port {item.port}"]
         case Route():
             return [f"route del {_route(item)}"]
+        case Rule():
+            return [f"rule del {_rule(item)}"]
         case Chain():
             return _table(item.table, [*_no_jump(item), f"-F {item.chain}", f"-X {item.chain}"])
         case _:
@@ -195,7 +201,14 @@ def _route(route: Route) -> str:
     dev = f" dev {route.dev}" if route.dev else ""
     onlink = " onlink" if route.onlink else ""
     metric = f" metric {route.metric}" if route.metric else ""
-    return f"{kind}{route.to}{tos}{via}{dev}{onlink}{metric} proto {route.proto}"
+    table = f" table {route.table}" if route.table != MAIN else ""
+    return f"{kind}{route.to}{tos}{via}{dev}{onlink}{metric}{table} proto {route.proto}"
+
+
+def _rule(rule: Rule) -> str:
+    words = {"from": rule.source, "to": rule.target, "iif": rule.iif, "fwmark": rule.fwmark, "table": rule.table}
+    said = "".join(f" {word} {value}" for word, value in words.items() if value is not None)
+    return f"priority {rule.priority}{said} protocol {rule.proto}"
 
 
 def _table(table: str, lines: list[str]) -> list[str]:

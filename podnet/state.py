@@ -11,6 +11,9 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from podnet.marks import FIRST, Marks
 
+MAIN = "main"
+"""The routing table that is asked unless a rule says otherwise."""
+
 Key: TypeAlias = tuple[str | int, ...]
 
 
@@ -226,7 +229,7 @@ class FouPort:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route of the main table.
+    """A route, of the main table unless another one is named.
 
     `via` is the next hop, `onlink` that it is believed to be on `dev` unasked; `options` is what else it carries.
     `kind` may also be one that leads nowhere, on purpose: `blackhole` is silent, `unreachable` tells the sender.
@@ -241,10 +244,33 @@ class Route:
     kind: str = "unicast"
     proto: str = FIRST.proto
     options: tuple[str, ...] = ()
+    table: str = MAIN
 
     @property
     def key(self) -> Key:
-        return (int(self.to.network_address), self.to.prefixlen, self.metric, self.tos)
+        return (int(self.to.network_address), self.to.prefixlen, self.metric, self.tos, self.table)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of policy routing (`ip rule`): packets that match look for their route in `table`.
+
+    Rules are asked in the order of `priority`, of which one owner should use each number once. What is not said
+    matches every packet. Modes make none: this is for deploys that send some pods another way.
+    """
+
+    priority: int
+    table: str
+    source: IPv4Network | None = None
+    target: IPv4Network | None = None
+    iif: str | None = None
+    fwmark: str | None = None
+    proto: str = FIRST.proto
+    options: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return (self.priority,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +311,7 @@ class Chain:
         return (self.table, self.chain)
 
 
-Item: TypeAlias = Link | Port | Address | Neighbour | FdbEntry | FouPort | Route | Sysctl | Chain
+Item: TypeAlias = Link | Port | Address | Neighbour | FdbEntry | FouPort | Route | Rule | Sysctl | Chain
 
 
 def plain(item: Item) -> dict[str, object]:
@@ -336,7 +362,9 @@ class State:
         """The same with everything that can bear a mark bearing this one, in pods too."""
         return replace(
             self,
-            links=frozenset(replace(link, alias=marks.alias) if isinstance(link, Device) else link for link in self.links),
+            links=frozenset(
+                replace(link, alias=marks.alias) if isinstance(link, Device) else link for link in self.links
+            ),
             routes=frozenset(replace(route, proto=marks.proto) for route in self.routes),
             pods={netns: pod.signed(marks) for netns, pod in self.pods.items()},
         )

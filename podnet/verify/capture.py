@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from podnet.cluster import Node
 from podnet.verify.probe import HEADERS
 
 ETHERNET = 14
@@ -56,18 +55,19 @@ def between(a: IPv4Address, b: IPv4Address, at: int) -> str:
     return f"(({source} = {one} and {target} = {other}) or ({source} = {other} and {target} = {one}))"
 
 
-def script(node: Node, peer: Node, size: int, wrapped: str, netns: str, packets: int) -> str:
-    """Spell: capture what the first pods of `node` and `peer` exchange, wrapped or bare, while one pings the other.
+def largest(to: IPv4Address, size: int, packets: int) -> str:
+    """Spell a ping whose packet has this size, and which waits shortly where nothing is to come back."""
+    return f"ping -n -c 1 -w {DEADLINE if packets else QUIET} -M do -s {size - HEADERS} {to}"
 
-    `wrapped` is the filter of the wrapped packets, if any. tcpdump is asked for two packets, the ping and its reply,
+
+def script(uplink: str, wanted: str, netns: str, ping: str, packets: int) -> str:
+    """Spell: capture what passes the filter `wanted` on `uplink`, while the pod runs `ping`, a command of `largest`.
+
+    tcpdump is asked for two packets, the ping and its reply,
     and ends by itself, if `packets` are expected; else it is ended when ping has given up. The ping waits until it
     listens. The file's name ends like this because Debian's AppArmor profile lets tcpdump write no other.
     """
-    pair = (node.pods[0].address, peer.pods[0].address)
-    bare = between(*pair, at=0)
-    wanted = f"({wrapped}) or {bare}" if wrapped else bare
-    listen = f"tcpdump -i {node.uplink} -nn --immediate-mode -U -c 2"
-    ping = f"ping -n -c 1 -w {DEADLINE if packets else QUIET} -M do -s {size - HEADERS} {pair[1]}"
+    listen = f"tcpdump -i {uplink} -nn --immediate-mode -U -c 2"
     end = "" if packets else "kill -INT $!\n"
     return f"""set -eu
 if ! command -v tcpdump >/dev/null; then echo "tcpdump is needed: install it" >&2; exit 1; fi

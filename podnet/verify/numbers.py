@@ -47,7 +47,7 @@ class Numbers:
         """Return what a pod, NODE/POD, receives from another."""
         if source == target:
             return OWN
-        return self.same_node if source.split("/")[0] == target.split("/")[0] else self.across
+        return self.same_node if source.split("/", maxsplit=1)[0] == target.split("/", maxsplit=1)[0] else self.across
 
 
 def always(wrapping: Wrapping) -> Callable[[Node, Node], Wrapping]:

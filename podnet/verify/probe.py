@@ -50,9 +50,7 @@ def label(node: Node, pod: Pod) -> str:
     return f"{node.name}/{pod.name}"
 
 
-def script(
-    marks: Marks, node: Node, targets: Iterable[Node], size: int | None = None, deadline: int = DEADLINE
-) -> str:
+def script(marks: Marks, node: Node, targets: Iterable[Node], size: int | None = None, deadline: int = DEADLINE) -> str:
     """Spell the pings from all pods of `node`; `size` in bytes on the wire, not to be fragmented.
 
     The addresses are said once, whatever the number of pods: ssh takes the script as one word, and the kernel no

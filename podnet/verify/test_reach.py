@@ -49,7 +49,7 @@ def _fail_if(problems: list[str]) -> None:
 def test_pods_reach_each_other_as_the_mode_says(
     node: Node, fleet: Fleet, small: Answers, numbers: Numbers, pytestconfig: pytest.Config
 ) -> None:
-    """A reply comes from each pod that the mode connects, and its TTL tells how often it was routed; from others none."""
+    """Each pod that the mode connects replies, with a TTL that tells how often it was routed; the others do not."""
     problems = []
     replies = _replies(fleet, node, small)
     pytestconfig.stash.setdefault(REPLIES, []).extend(replies)

@@ -11,7 +11,7 @@ from podnet.state import State
 def test_kernel_holds_exactly_the_computed_state(
     node: Node, cluster: Cluster, want: dict[str, State], have: State
 ) -> None:
-    """Every link, port, address, neighbour, FDB entry, FOU port, sysctl, chain, route and pod of ours is as computed."""
+    """Everything of ours, from links to routes, on the host and in its pods, is as computed."""
     found = differences(want[node.name], have, cluster.marks)
     if found:
         pytest.fail("\n".join(f"{node.name}: {sentence}" for sentence in found), pytrace=False)

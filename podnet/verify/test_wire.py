@@ -11,12 +11,15 @@ from podnet.verify.numbers import Numbers, Wrapping
 
 
 def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Packet]:
-    wrapping = numbers.wire(node, peer)
-    inner = capture.between(node.pods[0].address, peer.pods[0].address, wrapping.overhead) if wrapping else ""
-    wrapped = f"{wrapping.outer(fleet.cluster)} and {inner}" if wrapping else ""
+    pair = (node.pods[0].address, peer.pods[0].address)
+    wanted = capture.between(*pair, at=0)
+    if wrapping := numbers.wire(node, peer):
+        inner = capture.between(*pair, at=wrapping.overhead)
+        wanted = f"({wrapping.outer(fleet.cluster)} and {inner}) or {wanted}"
+    packets = 2 if numbers.across else 0
+    ping = capture.largest(pair[1], fleet.cluster.underlay_mtu - numbers.less, packets)
     netns = pods.netns(node.pods[0], fleet.cluster.marks)
-    size = fleet.cluster.underlay_mtu - numbers.less
-    answer = fleet.run(node, capture.script(node, peer, size, wrapped, netns, packets=2 if numbers.across else 0))
+    answer = fleet.run(node, capture.script(node.uplink, wanted, netns, ping, packets))
     try:
         return capture.parse(answer.read())
     except NotCapturedError as e:
