@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.proof import HAS, LACKS, MODES
+
 SKIPPED: list[str] = []
+PROVED: set[tuple[str, str]] = set()
+LABS: set[str] = set()
+KINDS_OF_LABS = {"lab", "vms"}
 ROOT = Path(__file__).parents[1]
 
 
@@ -36,18 +41,37 @@ def run(*words: str) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Collect what was skipped under tests/: nothing there may be."""
-    if report.skipped and report.nodeid.startswith("tests/"):
-        SKIPPED.append(report.nodeid)
+    """Collect which mode was proved on which kind of lab, and which tests were skipped though nothing was lacking."""
+    if not report.nodeid.startswith("tests/"):
+        return
+    if report.skipped:
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if LACKS not in why and HAS not in why:
+            SKIPPED.append(report.nodeid)
+    if report.when == "call":
+        LABS.add(report.nodeid.split("/")[1])
+        if report.passed:
+            proved = [str(mode) for key, mode in report.user_properties if key == "proved"]
+            PROVED.update((mode, report.nodeid.split("/")[1]) for mode in proved)
+
+
+def _unproved() -> list[str]:
+    """Name the modes that were proved on no lab, in a run that had every kind of lab."""
+    proved = {mode for mode, _ in PROVED}
+    return [mode for mode in MODES if mode not in proved] if KINDS_OF_LABS <= LABS else []
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run that skipped a test of the project's own: a promise without proof."""
-    if SKIPPED:
+    """Fail a run that skipped a test although its lab had what it needs, or that left a mode without any proof."""
+    if SKIPPED or _unproved():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which."""
+    for mode in sorted({mode for mode, _ in PROVED}):
+        terminalreporter.write_line(f"{mode} was proved on: {', '.join(sorted(lab for m, lab in PROVED if m == mode))}")
+    for mode in _unproved():
+        terminalreporter.write_line(f"{mode} was proved on no lab: the run fails", red=True)
     for nodeid in SKIPPED:
         terminalreporter.write_line(f"{nodeid} was skipped, and no skip is expected: the run fails", red=True)

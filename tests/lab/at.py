@@ -1,5 +1,6 @@
 """A running lab as the tests use it: by podnet's, pyinfra's and pytest's own command lines."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from podnet.cluster import Cluster
 from podnet.differences import differences
 from podnet.facts import node
 from podnet.inventory import read
-from podnet.modes import vxlan
+from podnet.state import State
 from podnet.verify.inventory import load
 
 CLONE = Path(__file__).parent.parent.parent
@@ -104,22 +105,35 @@ class At:
         if not done.out:  # pyinfra gives up without a report if it has no host left
             return Applied(done.code, frozenset(), frozenset(), frozenset(), done.err)
         report: dict[str, Any] = json.loads(done.out)["results"]
-        (operation,) = report["operations"]
+        changed = {host for operation in report["operations"] for host in operation["success"]}
         return Applied(
             done.code,
-            changed=frozenset(operation["success"]),
-            unchanged=frozenset(operation["no_change"]),
+            changed=frozenset(changed),
+            unchanged=frozenset(host for op in report["operations"] for host in op["no_change"]) - changed,
             failed=frozenset(report["failed_hosts"]),
             log=done.err,
         )
 
-    def verify(self, *options: str | Path, hosts: str = "node1,node2,node3", inventory: Path | None = None) -> Done:
-        """Run the verification as a user does."""
-        return run("pytest", f"--hosts={hosts}", f"--inventory={inventory or self.inventory}", *options)
+    def into(self, mode: str, **also: Any) -> Applied:
+        """Put all hosts into a mode; fail if that fails."""
+        applied = self.apply(f"deploys/{mode}.py", **also)
+        assert applied.code == 0, applied.log
+        return applied
 
-    def verify_state(self) -> Done:
+    def verify(
+        self,
+        *options: str | Path,
+        mode: str = "vxlan",
+        hosts: str = "node1,node2,node3",
+        inventory: Path | None = None,
+    ) -> Done:
+        """Run the verification as a user does."""
+        asked = (f"--hosts={hosts}", f"--inventory={inventory or self.inventory}", f"--mode={mode}")
+        return run("pytest", *asked, *options)
+
+    def verify_state(self, mode: str = "vxlan") -> Done:
         """Run the part of it that compares kernel tables."""
-        return self.verify("podnet/verify/test_state.py")
+        return self.verify("podnet/verify/test_state.py", mode=mode)
 
     def commands(self, host: str) -> int:
         """Count the commands that the host's sshd has run."""
@@ -127,8 +141,13 @@ class At:
             self.sh(host, "journalctl --unit ssh --output cat | grep -c 'Starting session: command' || test $? = 1")
         )
 
-    def differences(self, host: str) -> list[str]:
+    def wanted(self, host: str, mode: str = "vxlan", inventory: Path | None = None) -> tuple[State, Cluster]:
+        """Compute what a host should hold."""
+        cluster = cluster_of(inventory or self.inventory, (self.path / "lab.json").read_text())
+        module: Any = importlib.import_module(f"podnet.modes.{mode}")
+        return modes.wanted(module, cluster, cluster.node(host)), cluster
+
+    def differences(self, host: str, mode: str = "vxlan", inventory: Path | None = None) -> list[str]:
         """Compare a host's tables with the computed ones, as the verification does, but in this process."""
-        cluster = cluster_of(self.inventory, (self.path / "lab.json").read_text())
-        want = modes.wanted(vxlan, cluster, cluster.node(host))
+        want, cluster = self.wanted(host, mode, inventory)
         return differences(want, node.parse(self.sh(host, node.script(**node.asked(want))).splitlines()), cluster.marks)

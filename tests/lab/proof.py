@@ -1,0 +1,33 @@
+"""Which modes there are, and which of them a lab's kernel can be asked to prove."""
+
+import importlib
+import pkgutil
+from typing import Any
+
+import pytest
+
+from podnet import modes
+from podnet.facts import kinds
+from tests.core.examples import cluster
+from tests.lab.at import At
+
+MODES = sorted(module.name for module in pkgutil.iter_modules(modes.__path__))
+LACKS, HAS = "the kernel of this lab lacks", "the kernel of this lab has"
+
+
+def kinds_of(mode: str) -> set[str]:
+    """Name the kinds of devices that a mode makes."""
+    module: Any = importlib.import_module(f"podnet.modes.{mode}")
+    want = modes.wanted(module, cluster(), cluster().node("node1"))
+    return {kind for space in (want, *want.pods.values()) for kind in kinds.of(space)}
+
+
+def lacking(at: At, mode: str) -> frozenset[str]:
+    """Name the kinds that the mode needs and the lab's kernel lacks."""
+    return kinds.parse(at.sh("node1", kinds.script(sorted(kinds_of(mode)))).splitlines())
+
+
+def needs(at: At, mode: str) -> None:
+    """Skip a mode that this lab cannot prove; the run fails unless another lab proves it (tests/conftest.py)."""
+    if missing := lacking(at, mode):
+        pytest.skip(f"{LACKS} {', '.join(sorted(missing))}, which {mode} needs")
