@@ -115,6 +115,7 @@ class Ipip(Device):
     """
 
     KIND: ClassVar[str] = "ipip"
+    FIXED: ClassVar[tuple[str, ...]] = ("remote", "fou", "options")
     CLAIM: ClassVar[tuple[str, ...]] = ("local", "remote")
 
     local: IPv4Address | None
