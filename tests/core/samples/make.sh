@@ -63,10 +63,21 @@ ip -n podnet-pod1 link set eth0 address 0a:58:0a:f4:01:02 mtu 1450 up
 ip -n podnet-pod1 addr add 10.244.1.2/24 dev eth0
 ip -n podnet-pod1 route replace default via 10.244.1.1 dev eth0 proto 77
 ip -n podnet-pod1 route replace 10.244.0.0/16 via 10.244.1.1 dev eth0 proto 77
+# of another cluster on the same host: a pod on the uplink's wire, and two pods at the ends of one cable
+ip netns add podnet7-mac
+ip link add eth0 netns podnet7-mac link eth0 address 0a:58:0a:f5:01:02 mtu 1500 type macvlan mode bridge
+ip -n podnet7-mac link set eth0 alias podnet7 up
+ip -n podnet7-mac addr add 10.245.1.2/16 dev eth0
+ip netns add podnet7-one
+ip netns add podnet7-two
+ip link add eth0 netns podnet7-one address 0a:58:0a:f5:01:03 mtu 1500 type veth peer name eth0 mtu 1500 netns podnet7-two
+ip -n podnet7-one link set eth0 alias podnet7 up
+ip -n podnet7-two link set eth0 address 0a:58:0a:f5:01:04 mtu 1500 up
 : >/run/netns/podnet-stale  # a name whose file is no namespace
 sleep 1  # until neighbours and duplicate addresses are settled
 
 read_all host
+if ip -j fou show >host/fous.json; then :; else rm host/fous.json; fi  # only where the kernel has the module
 cd ../../..
 ask() { python3 -c "from podnet.facts import pods, sysctls; print($1)" | sh; }
 samples=tests/core/samples/host
