@@ -326,7 +326,18 @@ class Kernel:
     def _tunnel(self, link: Ipip, words: Sequence[str]) -> Ipip:
         """Give a tunnel these ends and this wrapping: no two tunnels of a namespace have the same ends."""
         match words:
-            case ["mode", "any", "local", local, "remote", remote, "ttl", ttl, ("nopmtudisc" | "pmtudisc") as df, *more]:
+            case [
+                "mode",
+                "any",
+                "local",
+                local,
+                "remote",
+                remote,
+                "ttl",
+                ttl,
+                ("nopmtudisc" | "pmtudisc") as df,
+                *more,
+            ]:
                 ends = [None if end == "any" else IPv4Address(end) for end in (local, remote)]
             case _:
                 raise Refused(" ".join(words))
@@ -335,7 +346,9 @@ class Kernel:
                 fou = None
             case ["encap", "fou", "encap-sport", sport, "encap-dport", dport] if sport == dport:
                 if not any(space.tables["fous"] for space in self.first.spaces()):
-                    raise Refused("Invalid argument: nobody has loaded the module fou, which has no alias to load it by")
+                    raise Refused(
+                        "Invalid argument: nobody has loaded the module fou, which has no alias to load it by"
+                    )
                 fou = int(sport)
             case _:
                 raise Refused(" ".join(more))
@@ -421,7 +434,9 @@ class Kernel:
         elif kind == "unicast" or via:
             raise Refused(f"route {' '.join(words)}")
         # A gateway must be reached by a route without one; `scope link`, as `ip route` says of those.
-        near = (x for x in self.tables["routes"] if x.dev == dev and not x.via and x.kind == "unicast" and x.to.prefixlen)
+        near = (
+            x for x in self.tables["routes"] if x.dev == dev and not x.via and x.kind == "unicast" and x.to.prefixlen
+        )
         if via and not onlink and not any(IPv4Address(via) in x.to for x in near):
             raise Refused(f"the gateway {via} is unreachable")
         to, metric = IPv4Network(rest[0]), int(said.get("metric", 0))

@@ -110,7 +110,7 @@ def test_each_mode_has_a_page_a_golden_and_a_deploy(name: str) -> None:
 
 @pytest.mark.parametrize("name", goldens.MODES)
 def test_each_mode_is_a_docstring_and_short_functions(name: str) -> None:
-    """`state` of a cluster and a node, helpers if need be, nothing that is kept between calls: a page or little more."""
+    """`state` of a cluster and a node, helpers if need be, nothing that is kept between calls: a page."""
     module = importlib.import_module(f"podnet.modes.{name}")
     of = cluster()
     assert isinstance(module.state(of, of.nodes[0]), State)
