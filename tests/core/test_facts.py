@@ -16,7 +16,21 @@ from typing import Any
 import pytest
 from pyinfra.api import FactBase, FactProcessError
 
-from podnet.facts import addresses, chains, fdb, fous, kinds, links, neighbours, node, pods, ports, routes, sysctls
+from podnet.facts import (
+    addresses,
+    chains,
+    fdb,
+    fous,
+    kinds,
+    links,
+    neighbours,
+    node,
+    pods,
+    ports,
+    routes,
+    rules,
+    sysctls,
+)
 from podnet.state import (
     Address,
     Bridge,
@@ -31,6 +45,7 @@ from podnet.state import (
     Nic,
     Port,
     Route,
+    Rule,
     State,
     Sysctl,
     Veth,
@@ -44,8 +59,12 @@ FACTS: dict[type[FactBase[Any]], tuple[str, ...]] = {
     links.Links: links.COMMANDS,
     neighbours.Neighbours: (neighbours.COMMAND,),
     ports.Ports: (ports.COMMAND,),
-    routes.Routes: (routes.COMMAND,),
+    routes.Routes: (f"{routes.COMMAND} table all",),
+    rules.Rules: (rules.COMMAND,),
 }
+IN_ONE = {fact: commands for fact, commands in FACTS.items() if fact not in {routes.Routes, rules.Rules}}
+"""What podnet.facts.node asks as its own fact does; of routes it asks for the main table alone, of rules for none."""
+
 LO = Nic("lo", 65536, "00:00:00:00:00:00")
 POD = State(
     links=frozenset({LO, Nic("eth0", 1450, "0a:58:0a:f4:01:02")}),
@@ -98,7 +117,7 @@ def whole(of: str = "host") -> list[str]:
         "neighbours": answer(neighbours.Neighbours, of),
         "fdb": answer(fdb.Fdb, of),
         "fous": sample("ip -j fou show", "uncaptured"),
-        "routes": answer(routes.Routes, of),
+        "routes": sample(routes.COMMAND, of),
         "sysctls": sample("sysctls"),
         "saved": ["net/ipv4/ip_forward = 0", "net/ipv4/conf/eth0/forwarding = 0"],
         "chains": sample("iptables-save"),
@@ -244,7 +263,7 @@ def test_fdb_entries() -> None:
 
 def test_routes() -> None:
     """Ours bear the protocol 77; a stranger's may be of any kind, and of several next hops."""
-    assert read(routes.Routes) == {
+    main = {
         Route(IPv4Network("0.0.0.0/0"), "eth0", IPv4Address("192.168.56.1"), proto="boot"),
         Route(IPv4Network("10.95.0.1/32"), "eth0", proto="boot"),
         Route(IPv4Network("10.96.0.0/24"), "eth0", IPv4Address("192.168.56.4"), metric=700, proto="static"),
@@ -255,6 +274,21 @@ def test_routes() -> None:
         Route(IPv4Network("10.244.2.0/24"), "flannel.1", IPv4Address("10.244.2.0"), onlink=True),
         Route(IPv4Network("172.30.0.0/24"), "br-strange", proto="kernel"),
         Route(IPv4Network("192.168.56.0/24"), "eth0", proto="kernel"),
+    }
+    of_100 = Route(IPv4Network("0.0.0.0/0"), "eth0", IPv4Address("192.168.56.254"), table="100")
+    assert read(routes.Routes) == main | {of_100}
+    assert routes.parse(json.loads(*sample(routes.COMMAND))) == main
+
+
+def test_rules() -> None:
+    """The kernel's three and a stranger's are told as well; what we have no word for is an option."""
+    of_pods = Rule(1000, "100", IPv4Network("10.244.1.2/32"), IPv4Network("10.0.0.0/8"), "cni0", "0x1/0xff")
+    assert read(rules.Rules) == {
+        Rule(0, "local", proto="kernel"),
+        Rule(500, "", fwmark="0x1", proto="unspec", options=("action prohibit", "tos 0x10")),
+        of_pods,
+        Rule(32766, "main", proto="kernel"),
+        Rule(32767, "default", proto="kernel"),
     }
 
 
@@ -320,7 +354,7 @@ def test_a_whole_host_is_read_by_one_command() -> None:
         neighbours=read(neighbours.Neighbours),
         fdb=read(fdb.Fdb),
         fous=frozenset({FouPort(8285), FouPort(9999, 0)}),
-        routes=read(routes.Routes),
+        routes=routes.parse(json.loads(*sample(routes.COMMAND))),
         sysctls=sysctls.Sysctls().process(sample("sysctls")) or frozenset(),
         saved=frozenset({Sysctl("net/ipv4/ip_forward", "0"), Sysctl("net/ipv4/conf/eth0/forwarding", "0")}),
         chains=chains.Chains().process(sample("iptables-save")) or frozenset(),
@@ -335,7 +369,7 @@ def test_what_is_asked_is_what_is_read() -> None:
     marks = [line.removeprefix("echo '").removesuffix("'") for line in script.splitlines() if line.startswith("echo")]
     marks = [mark for mark in marks if mark.startswith(node.MARK)]
     assert marks == [line for line in whole() if line.startswith(node.MARK)]
-    for commands in FACTS.values():
+    for commands in [*IN_ONE.values(), (routes.COMMAND,)]:
         assert all(f"\n{command}\n" in script for command in commands)
 
 
@@ -420,6 +454,7 @@ NEEDED = {
     neighbours.Neighbours: ("dev", "dst", "state"),
     ports.Ports: ("ifname", "master", "hairpin"),
     routes.Routes: ("dst", "flags", "type", "protocol"),
+    rules.Rules: ("priority", "protocol"),
 }
 
 

@@ -338,7 +338,7 @@ DAMAGES = [
         "fdb del 00:00:00:00:00:00 dev flannel.1 dst 192.168.56.13",
     ),
     # routes
-    Damage("a route is deleted", lose("routes", (0x0AF40200, 24, 0, "")), ROUTES[0]),
+    Damage("a route is deleted", lose("routes", (0x0AF40200, 24, 0, "", "main")), ROUTES[0]),
     Damage("a route leads elsewhere", ip("route replace 10.244.3.0/24 dev eth0 proto 77"), ROUTES[1]),
     Damage("a route is a black hole", ip("route replace blackhole 10.244.3.0/24 proto 77"), ROUTES[1]),
     Damage(

@@ -45,6 +45,7 @@ PUBLIC = [
 ] + [importlib.import_module(f"podnet.{path.stem}") for path in CORE if path.parent.name == "podnet"]
 FACTS_READ = sorted(path.stem for path in (ROOT / "facts").glob("*.py") if path.stem not in {"__init__", "reading"})
 CAPABILITIES = {"kinds"}  # what a kernel can do, which nobody writes
+BESIDE_MODES = {"rules"}  # what deploys may say, and no mode does
 TABLES_READ = sorted(set(FACTS_READ) - CAPABILITIES)
 KINDS = {kind.KIND for kind in vars(types).values() if isinstance(kind, type) and issubclass(kind, types.Device)}
 
@@ -137,7 +138,7 @@ def test_what_is_written_is_read_under_the_same_name() -> None:
 
 def test_every_table_of_a_state_is_read_by_a_file_of_its_name() -> None:
     """podnet.state, facts/ and operations/ share their words."""
-    assert set(TABLES_READ) == {*TABLES, "pods", "node"}
+    assert set(TABLES_READ) == {*TABLES, *BESIDE_MODES, "pods", "node"}
 
 
 def operations_of(module: ModuleType) -> Iterator[tuple[str, object]]:

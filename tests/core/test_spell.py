@@ -27,6 +27,7 @@ from podnet.state import (
     Nic,
     Port,
     Route,
+    Rule,
     State,
     Sysctl,
     Veth,
@@ -45,6 +46,7 @@ MACVLAN = Macvlan("eth0", 1500, MAC, "eth1")
 IPVLAN = Ipvlan("eth0", 1500, "eth1")
 NIC = Nic("eth0", 1450, MAC)
 ROUTE = Route(IPv4Network("10.244.2.0/24"), "flannel.1", IPv4Address("10.244.2.0"), onlink=True)
+RULE = Rule(1000, "100", IPv4Network("10.244.1.2/32"), IPv4Network("10.0.0.0/8"), "cni0", "0x1/0xff")
 CHAIN = Chain("filter", "PODNET-FWD", (Jump("FORWARD"),), ("-s 10.244.0.0/16 -j ACCEPT",))
 
 ADD: list[tuple[Item, list[str]]] = [
@@ -124,6 +126,12 @@ ADD: list[tuple[Item, list[str]]] = [
         Route(IPv4Network("10.244.0.0/16"), None, kind="blackhole", metric=9),
         ["route replace blackhole 10.244.0.0/16 metric 9 proto 77"],
     ),
+    (Route(IPv4Network("0.0.0.0/0"), "eth0", table="100"), ["route replace 0.0.0.0/0 dev eth0 table 100 proto 77"]),
+    (
+        RULE,
+        ["rule add priority 1000 from 10.244.1.2/32 to 10.0.0.0/8 iif cni0 fwmark 0x1/0xff table 100 protocol 77"],
+    ),
+    (Rule(1001, "main"), ["rule add priority 1001 table main protocol 77"]),
     (Sysctl("net/ipv4/conf/flannel.1/rp_filter", "2"), ["net/ipv4/conf/flannel.1/rp_filter = 2"]),
     (
         CHAIN,
@@ -153,6 +161,7 @@ REMOVE: list[tuple[Item, list[str]]] = [
         [f"fdb del {MAC} dev flannel.1 dst 192.168.56.12 port 4790 vni 9 via eth0"],
     ),
     (ROUTE, ["route del 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink proto 77"]),
+    (Rule(1001, "main"), ["rule del priority 1001 table main protocol 77"]),
     (
         Route(IPv4Network("10.244.0.0/16"), None, kind="unreachable", metric=9),
         ["route del unreachable 10.244.0.0/16 metric 9 proto 77"],
@@ -195,6 +204,7 @@ CHANGE: list[tuple[Item, Item, list[str]]] = [
         ["link set veth0 master cni0", "link set veth0 type bridge_slave hairpin on"],
     ),
     (replace(ROUTE, dev="eth0"), ROUTE, spell.add(ROUTE)),
+    (Rule(1001, "100"), Rule(1001, "main"), [*spell.add(Rule(1001, "main")), *spell.remove(Rule(1001, "100"))]),
     (
         replace(CHAIN, rules=(), jumps=(Jump("FORWARD", 3), Jump("FORWARD", 5))),
         CHAIN,
