@@ -51,7 +51,7 @@ class Kernel:
     def __init__(self, first: "Kernel | None" = None) -> None:
         """Be born like a namespace: a loopback that is down, and settings at their defaults."""
         self.first = first or self
-        self.ipip = False  # whether the module is loaded
+        self.ipip = self.fou = False  # whether the modules are loaded
         self.tables: dict[str, list[Any]] = {table: [] for table in TABLES}
         self.sysctls = {"net/ipv4/ip_forward": "0", "net/ipv6/conf/all/accept_ra": "1"}
         self.rules: dict[str, dict[str, list[str]]] = {
@@ -74,7 +74,7 @@ class Kernel:
         tables = {**self.tables, "links": map(_told, self.tables["links"]), "chains": chains.parse(self.save())}
         tables["sysctls"] = self._read([*paths, *ALWAYS, *(old.path for old in saved)])
         filled: dict[str, Any] = {table: frozenset(items) for table, items in tables.items()}
-        return State(**filled, saved=saved, pods=pods)
+        return State(**filled, saved=saved, pods=pods, unloaded=frozenset() if self.fou else frozenset({"fou"}))
 
     def inside(self, paths: Sequence[str]) -> State:
         """Answer as podnet.facts.pods would: of a cable between two pods, one end is the cable, all others are Nics."""
@@ -120,6 +120,8 @@ class Kernel:
                 self.pods[netns]._each(self.pods[netns].sysctl, lines)  # noqa: SLF001  # as above
             case ["iptables-restore", "-w", "5", "--noflush"]:
                 self.iptables_restore(lines)
+            case ["modprobe", "fou"]:
+                self.fou = True
             case ["modprobe", "br_netfilter"]:
                 self.sysctls.setdefault("net/bridge/bridge-nf-call-iptables", "1")
             case ["mkdir", "-p", _] | ["rmdir", "--ignore-fail-on-non-empty", _]:
@@ -171,7 +173,7 @@ class Kernel:
                 self._set_link(dev, words)
             case ["link", "del", dev] if dev not in {"lo", FALLBACK}:
                 self.del_link(dev)
-            case ["fou", "add", "port", port, "ipproto", ipproto] if not self._held("fous", (int(port),)):
+            case ["fou", "add", "port", port, "ipproto", ipproto] if self.fou and not self._held("fous", (int(port),)):
                 self.tables["fous"].append(FouPort(int(port), int(ipproto)))
             case ["fou", "del", "port", port]:
                 self.tables["fous"].remove(self.find("fous", (int(port),)))
@@ -345,10 +347,8 @@ class Kernel:
             case []:
                 fou = None
             case ["encap", "fou", "encap-sport", sport, "encap-dport", dport] if sport == dport:
-                if not any(space.tables["fous"] for space in self.first.spaces()):
-                    raise Refused(
-                        "Invalid argument: nobody has loaded the module fou, which has no alias to load it by"
-                    )
+                if not self.first.fou:
+                    raise Refused(f"Invalid argument, as the module fou is not loaded: {' '.join(words)}")
                 fou = int(sport)
             case _:
                 raise Refused(" ".join(more))
