@@ -7,6 +7,7 @@ ipip brings a device of its own. The lab tests hold podnet against a real one.
 """
 
 import fnmatch
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -93,7 +94,9 @@ class Kernel:
         return self.first.pods[netns] if netns else self.first
 
     def _read(self, paths: Sequence[str]) -> frozenset[Sysctl]:
-        seen = [path for path in self.sysctls if any(fnmatch.fnmatchcase(path, pattern) for pattern in paths)]
+        patterns = [re.compile(fnmatch.translate(path)) for path in paths if "*" in path]
+        named = {path for path in paths if path in self.sysctls}
+        seen = named | {path for path in self.sysctls if any(pattern.match(path) for pattern in patterns)}
         return frozenset(Sysctl(path, self.sysctls[path]) for path in seen)
 
     def save(self) -> list[str]:
