@@ -57,8 +57,8 @@ class Plan:
     """What one network namespace needs.
 
     `remake` are devices to delete first, because the kernel cannot change what is wrong with them; `make` and
-    `drop` are pods' namespaces, `load` modules. Of the values that sysctls had before us, `noted` are written down on the host,
-    `saved` have to be before the first change, `keep` remain so at the end, `restore` are given back.
+    `drop` are pods' namespaces, `load` modules. Of the values that sysctls had before us, `noted` are written down on
+    the host, `saved` have to be before the first change, `keep` remain so at the end, `restore` are given back.
     """
 
     want: State
@@ -76,7 +76,7 @@ class Plan:
 
 def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
     """Plan the way from `have` to `want`, touching nothing that does not bear the marks `mine`."""
-    shared = _others(have, mine)
+    shared = others(have, mine)
     have = _of(have, mine)
     want = supported(want, have)
     ours = owned(want, have, mine)
@@ -143,11 +143,15 @@ def _of(have: State, mine: Marks) -> State:
     return replace(have, pods=pods)
 
 
-def _others(have: State, mine: Marks) -> set[Marks]:
-    """Name the other clusters on this host: settings that they share with us are theirs as well."""
+def others(have: State, mine: Marks) -> set[Marks]:
+    """Name the other clusters that this host forwards for: settings that they share with us are theirs as well.
+
+    They are known by their devices on the host and by their chains. One whose pods stand on a wire by themselves has
+    neither, and needs no setting.
+    """
     aliases = (marks.of(marks.ANY_ALIAS, link.alias) for link in have.links if isinstance(link, Device))
-    netns = (marks.of(marks.ANY_NETNS, netns) for netns in have.pods)
-    return {other for other in (*aliases, *netns) if other} - {mine}
+    chains = (marks.of(marks.ANY_CHAIN, chain.chain) for chain in have.chains)
+    return {other for other in (*aliases, *chains) if other} - {mine}
 
 
 def _diffs(want: State, ours: State) -> dict[str, Diff[Item]]:
@@ -215,7 +219,7 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
 def marked(have: State, mine: Marks = FIRST) -> bool:
     """Say whether the host bears any mark of ours: podnet has been here."""
     return bool(
-        have.saved
+        (have.saved and not others(have, mine))
         or any(marks.of(marks.ANY_NETNS, netns) == mine for netns in have.pods)
         or any(_marked(link, mine) for link in have.links)
         or any(route.proto == mine.proto for route in have.routes)
@@ -246,7 +250,7 @@ def _remade(want: State, ours: State, broken: set[str]) -> set[Place]:
     remade |= {(cable.netns, cable.peer) for cable in cables if cable.netns and cable.netns in want.pods}
     # The kernel lets no wire carry both macvlan and ipvlan devices.
     remade |= {
-        place for place, link in seen.items() if place[0] in going and rivals(link) & {*map(_wire, wanted.values())}
+        place for place, link in seen.items() if place[0] in going and rivals(link) & {*map(wire, wanted.values())}
     }
     # A device of ours that somebody renamed still takes what the kernel gives out only once: a VNI and port.
     claims = {(type(link), link.claim) for link in want.links if isinstance(link, Device) and link.claim}
@@ -282,7 +286,8 @@ def rivals(link: Link) -> set[tuple[type[Link], str | None]]:
             return set()
 
 
-def _wire(link: Link) -> tuple[type[Link], str | None]:
+def wire(link: Link) -> tuple[type[Link], str | None]:
+    """Say of which kind a device is, and on what it stands."""
     return type(link), getattr(link, "lower", None)
 
 

@@ -107,7 +107,7 @@ class Kernel:
             lines += [*(f"-A {chain} {rule}" for chain, rules in held.items() for rule in rules), "COMMIT"]
         return lines
 
-    def run(self, section: Section) -> None:  # one branch per command
+    def run(self, section: Section) -> None:  # noqa: PLR0912  # one branch per command
         """Carry out one command of a batch."""
         lines = section.lines
         match section.command.split():
