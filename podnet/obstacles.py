@@ -85,7 +85,7 @@ def _rivals(want: State, have: State, mine: Marks) -> Iterator[str]:
             for kind, lower in sorted(rivals(other) & wires, key=repr):
                 yield (
                     f"{other.dev} in {place} is a device of the kind {type(other).__name__.lower()} on {lower}, beside "
-                    f"which the kernel allows none of the kind {kind.__name__.lower()}; remove it or choose another mode"
+                    f"which the kernel allows no {kind.__name__.lower()}; remove it or choose another mode"
                 )
 
 
