@@ -8,6 +8,7 @@ from typing_extensions import override
 from podnet.facts.reading import HEADING, Table, documents, strictly
 from podnet.state import FouPort
 
+MODULE = "fou"
 COMMAND = """\
 if fous=$(ip -j fou show 2>&1); then
   echo "$fous"
@@ -41,6 +42,11 @@ class Fous(FactBase[Table[FouPort] | None]):
 def parse(output: list[str]) -> frozenset[FouPort]:
     """Read what `COMMAND` printed: nothing at all where there is no such module."""
     return frozenset(_port(entry) for entries in documents(output) for entry in entries)
+
+
+def unloaded(output: list[str]) -> frozenset[str]:
+    """Name the module if it is not loaded: it has no alias, so that the kernel never loads it by itself."""
+    return frozenset() if any(line.strip() for line in output) else frozenset({MODULE})
 
 
 def _port(entry: dict[str, Any]) -> FouPort:

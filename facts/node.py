@@ -109,4 +109,5 @@ def parse(output: list[str]) -> State:
         chains=chains.parse(chunks["chains"]),
         pods=pods.parse(chunks["pods"], links.indices(devices)),
         lacks=kinds.parse(chunks["lacks"]),
+        unloaded=fous.unloaded(chunks["fous"]),
     )

@@ -51,6 +51,9 @@ nodes = (
         "underlay_mtu": 1500,  # pods get 50 less
         "vni": 1,
         "vxlan_port": 8472,
-        "masquerade": True,
+        "udp_port": 8285,  # of the mode udp alone
+        "wireguard_port": 51820,
+        "masquerade": True,  # pods reach the outside under their node's address
+        "bridge_netfilter": True,  # packets that are only bridged meet iptables too
     },
 )

@@ -45,17 +45,21 @@ def _build(plan: Plan) -> Iterator[Section]:
     for root, module in MODULES.items():
         if any(item.path.startswith(root) for item in plan.tables["sysctls"].add if isinstance(item, Sysctl)):
             yield Section(f"modprobe {module}")
+    for module in plan.load:
+        yield Section(f"modprobe {module}")
     for netns, pod in plan.pods.items():
         yield from _batch(f"ip -n {netns} -batch -", (f"link del {dev}" for dev in pod.remake))
     spaces = [f"netns del {netns}" for netns in plan.drop if netns in plan.make]
     spaces += [f"netns add {netns}" for netns in plan.make]
     remake = [f"link del {dev}" for dev in plan.remake]
     devices = [*_mend(plan, "links", "ports", "addresses"), *_readdress(plan), *_mend(plan, "neighbours")]
-    yield from _batch("ip -batch -", [*remake, *spaces, *devices, *_planted(plan)])
+    # No device that is to be made anew may go before its FOU port: afterwards nobody would know whose that was. And a
+    # port comes before the tunnel that sends from it: no packet of a peer's is to meet a closed one.
+    ports = [*(_prune(plan, "fous") if remake else ()), *remake, *_mend(plan, "fous")]
+    yield from _batch("ip -batch -", [*ports, *spaces, *devices, *_planted(plan)])
     for netns, pod in plan.pods.items():
         yield from _inside(netns, pod)
     yield from _batch("bridge -batch -", _mend(plan, "fdb"))
-    yield from _batch("ip -batch -", _mend(plan, "fous"))
     yield from _batch("sysctl -q -p -", _mend(plan, "sysctls"))
     yield from _batch(IPTABLES, _mend(plan, "chains"))
     yield from _batch("ip -batch -", _routed(plan))
@@ -93,7 +97,8 @@ def _clear(plan: Plan) -> Iterator[Section]:
     yield from _batch("ip -batch -", _withdraw(plan))
     yield from _batch("bridge -batch -", _prune(plan, "fdb"))
     spaces = [f"netns del {netns}" for netns in plan.drop if netns not in plan.make]
-    yield from _batch("ip -batch -", [*_prune(plan, "ports", "links"), *spaces])
+    ports = () if plan.remake else _prune(plan, "fous")
+    yield from _batch("ip -batch -", [*ports, *_prune(plan, "ports", "links"), *spaces])
     yield from _batch(IPTABLES, _prune(plan, "chains"))
 
 

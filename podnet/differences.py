@@ -6,7 +6,7 @@ from dataclasses import fields
 from podnet import spell
 from podnet.diff import Diff
 from podnet.marks import ANY_NETNS, FIRST, Marks, of
-from podnet.plan import compare
+from podnet.plan import compare, others
 from podnet.state import Chain, FdbEntry, FouPort, Item, Jump, Neighbour, Route, Rule, State, Sysctl
 
 NOUNS = {
@@ -25,7 +25,7 @@ NOUNS = {
 def differences(want: State, have: State, mine: Marks = FIRST) -> list[str]:
     """Say what is missing, wrong and extra of all that is ours, pods included; an empty list if nothing is."""
     pods = {netns: pod for netns, pod in have.pods.items() if of(ANY_NETNS, netns) == mine}
-    return [*_tables(compare(want, have, mine)), *_pods(want.pods, pods, mine), *_leftovers(want, have)]
+    return [*_tables(compare(want, have, mine)), *_pods(want.pods, pods, mine), *_leftovers(want, have, mine)]
 
 
 def _tables(tables: Mapping[str, Diff[Item]]) -> Iterator[str]:
@@ -51,9 +51,9 @@ def _pods(want: Mapping[str, State], have: Mapping[str, State], mine: Marks) -> 
             yield from (f"pod {netns}: {sentence}" for sentence in _tables(compare(want[netns], have[netns], mine)))
 
 
-def _leftovers(want: State, have: State) -> Iterator[str]:
-    """Settings that we changed once and that nobody wants from us any more."""
-    if have.saved and not want.sysctls:
+def _leftovers(want: State, have: State, mine: Marks) -> Iterator[str]:
+    """Settings that we changed once and that nobody wants from us any more, nor from another cluster on this host."""
+    if have.saved and not want.sysctls and not others(have, mine):
         yield f"extra noted settings: {', '.join(sorted(old.path for old in have.saved))} were not given back"
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from podnet.cluster import Cluster, Node
-from podnet.marks import ANY_ALIAS, FIRST, Marks, of
-from podnet.plan import marked, owned
+from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, Marks, of
+from podnet.plan import marked, owned, rivals, wire
 from podnet.state import Device, State
 
 
@@ -12,7 +12,7 @@ def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> l
     """Say why this host cannot become `want`: what it lacks, and what of a stranger's is in the way."""
     mine = cluster.marks if cluster else FIRST
     found = [*_lacking(have), *_strange_devices(want, have, mine), *_claims(want, have, mine)]
-    found += _strange_routes(want, have, mine)
+    found += [*_rivals(want, have, mine), *_strange_routes(want, have, mine)]
     if cluster is not None:
         found += [*_underlay(cluster, cluster.node(name), want, have), *_overlaps(cluster, want, have)]
         found += _same_marks(have, mine)
@@ -72,6 +72,20 @@ def _claims(want: State, have: State, mine: Marks) -> Iterator[str]:
                 yield (
                     f"the device {other.dev} already has {what}, which {link.dev} needs; remove it (ip link del "
                     f"{other.dev}), or change that in the inventory"
+                )
+
+
+def _rivals(want: State, have: State, mine: Marks) -> Iterator[str]:
+    """Find strangers, and other clusters' pods, on a wire that the kernel does not let them share with ours."""
+    spaces = [("this host", have.links - owned(want, have, mine).links)]
+    spaces += [(netns, pod.links) for netns, pod in sorted(have.pods.items()) if of(ANY_NETNS, netns) != mine]
+    wires = {wire(link) for pod in want.pods.values() for link in pod.links}
+    for place, links in spaces:
+        for other in sorted(links, key=lambda link: link.dev):
+            for kind, lower in sorted(rivals(other) & wires, key=repr):
+                yield (
+                    f"{other.dev} in {place} is a device of the kind {type(other).__name__.lower()} on {lower}, beside "
+                    f"which the kernel allows no {kind.__name__.lower()}; remove it or choose another mode"
                 )
 
 

@@ -21,8 +21,10 @@ from podnet.state import (
     FdbEntry,
     FouPort,
     Ipip,
+    Ipvlan,
     Item,
     Link,
+    Macvlan,
     Neighbour,
     Nic,
     Port,
@@ -39,7 +41,8 @@ FORWARD_ALL = "net/ipv4/ip_forward"
 SMALLEST_IPV6_MTU = 1280  # RFC 8200 section 5
 
 MODULES = {"net/bridge/": "br_netfilter"}
-"""Settings that exist only once a module is loaded. Modules of device kinds are loaded by the kernel itself."""
+"""Settings that exist only once a module is loaded. Modules of device kinds are loaded by the kernel itself; what else
+must be is told by `State.unloaded`."""
 
 NEW_NETNS = State(links=frozenset({Nic("lo", 65536, "00:00:00:00:00:00", up=False)}))
 """What the kernel gives a network namespace at its birth."""
@@ -54,8 +57,8 @@ class Plan:
     """What one network namespace needs.
 
     `remake` are devices to delete first, because the kernel cannot change what is wrong with them; `make` and
-    `drop` are pods' namespaces. Of the values that sysctls had before us, `noted` are written down on the host,
-    `saved` have to be before the first change, `keep` remain so at the end, `restore` are given back.
+    `drop` are pods' namespaces, `load` modules. Of the values that sysctls had before us, `noted` are written down on
+    the host, `saved` have to be before the first change, `keep` remain so at the end, `restore` are given back.
     """
 
     want: State
@@ -63,6 +66,7 @@ class Plan:
     remake: tuple[str, ...] = ()
     make: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    load: tuple[str, ...] = ()
     pods: Mapping[str, "Plan"] = field(default_factory=dict)
     noted: frozenset[Sysctl] = frozenset()
     saved: frozenset[Sysctl] = frozenset()
@@ -72,7 +76,7 @@ class Plan:
 
 def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
     """Plan the way from `have` to `want`, touching nothing that does not bear the marks `mine`."""
-    shared = _others(have, mine)
+    shared = others(have, mine)
     have = _of(have, mine)
     want = supported(want, have)
     ours = owned(want, have, mine)
@@ -90,8 +94,9 @@ def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
         drop=tuple(sorted(have.pods.keys() - want.pods.keys() | broken)),
         pods={
             netns: Plan(pod, _tables_of(netns, pod, inside, gone, mine), remake=_devices(remade, netns))
-            for netns, pod, inside in _pods(want, have, broken)
+            for netns, pod, inside in _pods(want, have, broken, remade)
         },
+        load=tuple(sorted(have.unloaded)) if want.fous else (),
         noted=have.saved,
         saved=saved,
         restore=_given_back(saved - keep, have),
@@ -99,16 +104,20 @@ def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
     )
 
 
-def _pods(want: State, have: State, broken: set[str]) -> Iterator[tuple[str, State, State]]:
-    """Go through the wanted pods, each with what it holds now; a namespace that is made (anew) is born empty."""
-    for netns in sorted(want.pods):
+def _pods(want: State, have: State, broken: set[str], remade: set[Place]) -> Iterator[tuple[str, State, State]]:
+    """Go through the wanted pods, each with what it holds now; a namespace that is made (anew) is born empty.
+
+    Those that go are among them if a device of theirs is in the way of another's: the rest goes with the namespace.
+    """
+    going = {netns for netns, _ in remade} - want.pods.keys() - {HOST}
+    for netns in sorted(want.pods.keys() | going):
         inside = NEW_NETNS if netns in broken else have.pods.get(netns, NEW_NETNS)
-        yield netns, supported(want.pods[netns], inside), inside
+        yield (netns, State(), State()) if netns in going else (netns, supported(want.pods[netns], inside), inside)
 
 
 def _tables_of(netns: str, want: State, have: State, gone: set[Place], mine: Marks) -> dict[str, Diff[Item]]:
     devices = set(_devices(gone, netns))
-    return _diffs(want, owned(want, _after_flush(want, owned(want, have, mine), devices), mine))
+    return _diffs(want, _after_flush(want, owned(want, have, mine), devices))
 
 
 def _devices(places: set[Place], netns: str) -> tuple[str, ...]:
@@ -134,11 +143,15 @@ def _of(have: State, mine: Marks) -> State:
     return replace(have, pods=pods)
 
 
-def _others(have: State, mine: Marks) -> set[Marks]:
-    """Name the other clusters on this host: settings that they share with us are theirs as well."""
+def others(have: State, mine: Marks) -> set[Marks]:
+    """Name the other clusters that this host forwards for: settings that they share with us are theirs as well.
+
+    They are known by their devices on the host and by their chains. One whose pods stand on a wire by themselves has
+    neither, and needs no setting.
+    """
     aliases = (marks.of(marks.ANY_ALIAS, link.alias) for link in have.links if isinstance(link, Device))
-    netns = (marks.of(marks.ANY_NETNS, netns) for netns in have.pods)
-    return {other for other in (*aliases, *netns) if other} - {mine}
+    chains = (marks.of(marks.ANY_CHAIN, chain.chain) for chain in have.chains)
+    return {other for other in (*aliases, *chains) if other} - {mine}
 
 
 def _diffs(want: State, ours: State) -> dict[str, Diff[Item]]:
@@ -206,7 +219,7 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
 def marked(have: State, mine: Marks = FIRST) -> bool:
     """Say whether the host bears any mark of ours: podnet has been here."""
     return bool(
-        have.saved
+        (have.saved and not others(have, mine))
         or any(marks.of(marks.ANY_NETNS, netns) == mine for netns in have.pods)
         or any(_marked(link, mine) for link in have.links)
         or any(route.proto == mine.proto for route in have.routes)
@@ -235,6 +248,10 @@ def _remade(want: State, ours: State, broken: set[str]) -> set[Place]:
     going = ours.pods.keys() - want.pods.keys()
     cables = (link for (netns, _), link in seen.items() if isinstance(link, Veth) and netns in going)
     remade |= {(cable.netns, cable.peer) for cable in cables if cable.netns and cable.netns in want.pods}
+    # The kernel lets no wire carry both macvlan and ipvlan devices.
+    remade |= {
+        place for place, link in seen.items() if place[0] in going and rivals(link) & {*map(wire, wanted.values())}
+    }
     # A device of ours that somebody renamed still takes what the kernel gives out only once: a VNI and port.
     claims = {(type(link), link.claim) for link in want.links if isinstance(link, Device) and link.claim}
     remade |= {
@@ -256,6 +273,22 @@ def _remade(want: State, ours: State, broken: set[str]) -> set[Place]:
             case _:
                 pass
     return remade - _other_ends(remade, ours)
+
+
+def rivals(link: Link) -> set[tuple[type[Link], str | None]]:
+    """Name the kind of devices that the kernel does not let stand beside this one, and on what."""
+    match link:
+        case Macvlan():
+            return {(Ipvlan, link.lower)}
+        case Ipvlan():
+            return {(Macvlan, link.lower)}
+        case _:
+            return set()
+
+
+def wire(link: Link) -> tuple[type[Link], str | None]:
+    """Say of which kind a device is, and on what it stands."""
+    return type(link), getattr(link, "lower", None)
 
 
 def _in_the_way(place: Place, seen: Mapping[Place, Link]) -> set[Place]:

@@ -106,6 +106,8 @@ def change(have: Item, want: Item) -> list[str]:
             return [*add(want), *remove(have)]
         case Port(), Port() if have.bridge == want.bridge:
             return _port(have, want)
+        case FouPort(), FouPort():
+            return [*remove(have), *add(want)]
         case Chain(), Chain():
             return _table(want.table, [*_no_jump(have), *_rules(want), *_jump(want)])
         case _:

@@ -115,6 +115,7 @@ class Ipip(Device):
     """
 
     KIND: ClassVar[str] = "ipip"
+    FIXED: ClassVar[tuple[str, ...]] = ("remote", "fou", "options")
     CLAIM: ClassVar[tuple[str, ...]] = ("local", "remote")
 
     local: IPv4Address | None
@@ -326,8 +327,9 @@ def plain(item: Item) -> dict[str, object]:
 class State:
     """What one network namespace holds; `pods` are the namespaces inside it, by name.
 
-    Two fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
-    devices that were asked for the kernel does not have.
+    Three fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
+    devices that were asked for the kernel does not have, `unloaded` which modules it has not loaded that nobody loads
+    by using them.
     """
 
     links: frozenset[Link] = frozenset()
@@ -341,6 +343,7 @@ class State:
     routes: frozenset[Route] = frozenset()
     saved: frozenset[Sysctl] = frozenset()
     lacks: frozenset[str] = frozenset()
+    unloaded: frozenset[str] = frozenset()
     pods: Mapping[str, "State"] = field(default_factory=dict)
 
     def __or__(self, other: "State") -> "State":
@@ -370,5 +373,5 @@ class State:
         )
 
 
-TABLES = tuple(table.name for table in fields(State) if table.name not in {"saved", "lacks", "pods"})
+TABLES = tuple(table.name for table in fields(State) if table.name not in {"saved", "lacks", "unloaded", "pods"})
 """The tables by name, in the order in which their items can be added."""

@@ -35,7 +35,8 @@ def state(cluster: Cluster, me: Node) -> State:
     to_pods = {Route(IPv4Network(pod.address), veth.dev) for pod, veth in cables.items()}
     # The kernel answers for an address only if it has a route to it by another device. A default route would do, but
     # not every node has one; hence the gateway that nobody has is given a place on the underlay.
-    answerable = Route(IPv4Network(GATEWAY), me.uplink)
+    # Its metric is its cluster's own, so that two clusters can both have theirs.
+    answerable = Route(IPv4Network(GATEWAY), me.uplink, metric=cluster.vni)
     workloads = State(
         links=frozenset(cables.values()),
         neighbours=frozenset(Neighbour(veth.dev, pod.address, pods.mac(pod.address)) for pod, veth in cables.items()),

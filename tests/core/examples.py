@@ -8,7 +8,10 @@ GROUP: dict[str, object] = {
     "underlay_mtu": 1500,
     "vni": 1,
     "vxlan_port": 8472,
+    "udp_port": 8285,
+    "wireguard_port": 51820,
     "masquerade": True,
+    "bridge_netfilter": True,
 }
 
 

@@ -28,7 +28,7 @@ def mode(name: str) -> Mode:
 
 def text(name: str, of: Cluster, node: str = "node1") -> str:
     """Write down every command that puts the node of that cluster into the mode, and what each is fed."""
-    want = mode(name).state(of, of.node(node))
+    want = modes.wanted(mode(name), of, of.node(node))
     written = (
         f"{section.command}\n" + "".join(f"    {line}\n" for line in section.lines)
         for section in sections(plan(want, host().see(want)))

@@ -1,12 +1,14 @@
 """A kernel small enough to read: it understands the lines that podnet spells, and refuses every other.
 
 It has the habits that podnet.plan must know (modes.md 2.4): a new MAC flushes neighbours; a device takes along all
-that is on it; the first address of a subnet takes the others along, the last address all routes and neighbours;
-ip_forward overwrites every interface's own forwarding. The lab tests hold podnet against a real one.
+that is on it, its other end and what stands on it in any namespace; the first address of a subnet takes the others
+along, the last address all routes and neighbours; ip_forward overwrites every interface's own forwarding; the module
+ipip brings a device of its own. The lab tests hold podnet against a real one.
 """
 
 import fnmatch
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
@@ -20,6 +22,10 @@ from podnet.state import (
     Address,
     Bridge,
     FdbEntry,
+    FouPort,
+    Ipip,
+    Ipvlan,
+    Macvlan,
     Neighbour,
     Nic,
     Port,
@@ -32,6 +38,8 @@ from podnet.state import Veth as Cable
 
 LOOPBACK = Nic("lo", 65536, "00:00:00:00:00:00", up=False)
 FORWARD_ALL = ("net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding")  # two names of one setting
+FALLBACK = "tunl0"
+"""What the module ipip makes in every namespace as soon as it is loaded, and nobody can remove."""
 
 
 class Refused(Exception):  # noqa: N818  # what the kernel does, in its own words
@@ -39,10 +47,12 @@ class Refused(Exception):  # noqa: N818  # what the kernel does, in its own word
 
 
 class Kernel:
-    """One network namespace, and the named ones inside it."""
+    """One network namespace; the first one, the host's, knows the named ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: "Kernel | None" = None) -> None:
         """Be born like a namespace: a loopback that is down, and settings at their defaults."""
+        self.first = first or self
+        self.ipip = self.fou = False  # whether the modules are loaded
         self.tables: dict[str, list[Any]] = {table: [] for table in TABLES}
         self.sysctls = {"net/ipv4/ip_forward": "0", "net/ipv6/conf/all/accept_ra": "1"}
         self.rules: dict[str, dict[str, list[str]]] = {
@@ -54,26 +64,39 @@ class Kernel:
         for name in ("all", "default"):
             self._settle(name)
         self.add_link(LOOPBACK)
+        if self.first.ipip:
+            self._fall_back()
 
     def see(self, want: State) -> State:
         """Answer as podnet.facts.node would, asked for the settings of `want`."""
         paths, pod_paths = asked(want)["paths"], asked(want)["pod_paths"]
         saved = sysctls.parse_saved(list(self.files.get(SAVED, ())))
         pods = {name: pod.inside(pod_paths) for name, pod in self.pods.items() if of(ANY_NETNS, name)}
-        tables = {**self.tables, "chains": chains.parse(self.save())}
+        tables = {**self.tables, "links": map(_told, self.tables["links"]), "chains": chains.parse(self.save())}
         tables["sysctls"] = self._read([*paths, *ALWAYS, *(old.path for old in saved)])
         filled: dict[str, Any] = {table: frozenset(items) for table, items in tables.items()}
-        return State(**filled, saved=saved, pods=pods)
+        return State(**filled, saved=saved, pods=pods, unloaded=frozenset() if self.fou else frozenset({"fou"}))
 
     def inside(self, paths: Sequence[str]) -> State:
-        """Answer as podnet.facts.pods would: there every device was put in by somebody else."""
-        kept: dict[str, Any] = {
-            table: frozenset(self.tables[table]) for table in ("links", "addresses", "neighbours", "routes")
-        }
-        return State(**kept, sysctls=self._read(paths))
+        """Answer as podnet.facts.pods would: of a cable between two pods, one end is the cable, all others are Nics."""
+        kept: dict[str, Any] = {table: frozenset(self.tables[table]) for table in ("addresses", "neighbours", "routes")}
+        ends = {link for link in self.tables["links"] if isinstance(link, Cable) and not self.name < (link.netns or "")}
+        seen = (Nic(x.dev, x.mtu, x.mac, up=x.up, arp=x.arp) if x in ends else _told(x) for x in self.tables["links"])
+        return State(**kept, links=frozenset(seen), sysctls=self._read(paths))
+
+    @property
+    def name(self) -> str:
+        """The namespace's name; the host's has none."""
+        return next((netns for netns, pod in self.first.pods.items() if pod is self), "")
+
+    def space(self, netns: str | None) -> "Kernel":
+        """Find a namespace by its name, the host's by none."""
+        return self.first.pods[netns] if netns else self.first
 
     def _read(self, paths: Sequence[str]) -> frozenset[Sysctl]:
-        seen = [path for path in self.sysctls if any(fnmatch.fnmatchcase(path, pattern) for pattern in paths)]
+        patterns = [re.compile(fnmatch.translate(path)) for path in paths if "*" in path]
+        named = {path for path in paths if path in self.sysctls}
+        seen = named | {path for path in self.sysctls if any(pattern.match(path) for pattern in patterns)}
         return frozenset(Sysctl(path, self.sysctls[path]) for path in seen)
 
     def save(self) -> list[str]:
@@ -84,7 +107,7 @@ class Kernel:
             lines += [*(f"-A {chain} {rule}" for chain, rules in held.items() for rule in rules), "COMMIT"]
         return lines
 
-    def run(self, section: Section) -> None:  # one branch per command
+    def run(self, section: Section) -> None:  # noqa: PLR0912  # one branch per command
         """Carry out one command of a batch."""
         lines = section.lines
         match section.command.split():
@@ -100,6 +123,8 @@ class Kernel:
                 self.pods[netns]._each(self.pods[netns].sysctl, lines)  # noqa: SLF001  # as above
             case ["iptables-restore", "-w", "5", "--noflush"]:
                 self.iptables_restore(lines)
+            case ["modprobe", "fou"]:
+                self.fou = True
             case ["modprobe", "br_netfilter"]:
                 self.sysctls.setdefault("net/bridge/bridge-nf-call-iptables", "1")
             case ["mkdir", "-p", _] | ["rmdir", "--ignore-fail-on-non-empty", _]:
@@ -120,21 +145,10 @@ class Kernel:
     def ip(self, line: str) -> None:  # noqa: PLR0912, PLR0915  # one branch per line that podnet spells
         """Carry out a line of `ip -batch -`."""
         match line.split():
-            case ["link", "add", dev, "address", mac, "type", "bridge"]:
-                self.add_link(Bridge(dev, 1500, mac, up=False, alias=""))
-            case [
-                "link", "add", dev, "address", mac, "mtu", mtu, "type", "vxlan", "id", vni, "dev", lower,
-                "local", local, "dstport", port, ("learning" | "nolearning") as learning,
-            ]:  # fmt: skip
-                if any(isinstance(x, Vxlan) and (x.vni, x.port) == (int(vni), int(port)) for x in self.tables["links"]):
-                    raise Refused(f"a VXLAN device with that VNI already exists: {line}")
-                self.link(lower)
-                where = IPv4Address(local)
-                learns = learning == "learning"
-                self.add_link(Vxlan(dev, int(mtu), mac, int(vni), int(port), where, lower, learns, up=False, alias=""))
-            case ["link", "add", dev, "mtu", mtu, "type", "veth", "peer", "name", peer, "mtu", _, "netns", netns]:
-                self.pods[netns].add_link(Nic(peer, int(mtu), "ee:00:00:00:00:01", up=False))
-                self.add_link(Cable(dev, int(mtu), netns, peer, up=False, alias=""))
+            case ["link", "add", dev, "netns", netns, *words]:
+                self._make(self._at(netns), dev, words)
+            case ["link", "add", dev, *words]:
+                self._make(self, dev, words)
             case ["link", "set", dev, "master", bridge]:
                 self.link(bridge)
                 self._drop("ports", lambda port: port.dev == dev)
@@ -156,10 +170,16 @@ class Kernel:
                 self.put("links", replace(self.link(dev), local=IPv4Address(local)))
             case ["link", "set", dev, "type", "vxlan", ("learning" | "nolearning") as learning]:
                 self.put("links", replace(self.link(dev), learning=learning == "learning"))
+            case ["link", "set", dev, "type", "ipip", *words]:
+                self.put("links", self._tunnel(self.link(dev), words))
             case ["link", "set", dev, *words]:
                 self._set_link(dev, words)
-            case ["link", "del", dev]:
+            case ["link", "del", dev] if dev not in {"lo", FALLBACK}:
                 self.del_link(dev)
+            case ["fou", "add", "port", port, "ipproto", ipproto] if self.fou and not self._held("fous", (int(port),)):
+                self.tables["fous"].append(FouPort(int(port), int(ipproto)))
+            case ["fou", "del", "port", port]:
+                self.tables["fous"].remove(self.find("fous", (int(port),)))
             case ["addr", "replace", address, "dev", dev, *scope]:
                 said = Address(self.link(dev).dev, IPv4Interface(address), "".join(scope[1:]) or "global")
                 had = [item for item in self.tables["addresses"] if item.key == said.key]
@@ -176,11 +196,11 @@ class Kernel:
             case ["route", "del", *words]:
                 self.tables["routes"].remove(self._route(words))
             case ["netns", "add", netns] if netns not in self.pods:
-                self.pods[netns] = Kernel()
+                self.pods[netns] = Kernel(self)
             case ["netns", "del", netns]:
+                for cable in [x for x in self.pods[netns].tables["links"] if isinstance(x, Cable)]:
+                    self.pods[netns].del_link(cable.dev)
                 del self.pods[netns]
-                for cable in [x for x in self.tables["links"] if isinstance(x, Cable) and x.netns == netns]:
-                    self.del_link(cable.dev)
             case _:
                 raise Refused(line)
 
@@ -243,19 +263,128 @@ class Kernel:
         forwarding = self.sysctls.get("net/ipv4/conf/default/forwarding", "0")
         self.sysctls[f"net/ipv4/conf/{name}/forwarding"] = forwarding
         self.sysctls[f"net/ipv4/conf/{name}/rp_filter"] = "0"
+        self.sysctls[f"net/ipv4/conf/{name}/proxy_arp"] = "0"
         self.sysctls[f"net/ipv6/conf/{name}/accept_ra"] = "1"
+        if name != "all":
+            self.sysctls[f"net/ipv4/neigh/{name}/proxy_delay"] = "80"
+
+    def _make(self, there: "Kernel", dev: str, words: Sequence[str]) -> None:
+        """Make a device in a namespace; whatever is named beside it is in this one."""
+        match words:
+            case ["address", mac, "type", "bridge"]:
+                there.add_link(Bridge(dev, 1500, mac, up=False, alias=""))
+            case [
+                "address", mac, "mtu", mtu, "type", "vxlan", "id", vni, "dev", lower,
+                "local", local, "dstport", port, ("learning" | "nolearning") as learning,
+            ] if there is self:  # fmt: skip
+                if any(isinstance(x, Vxlan) and (x.vni, x.port) == (int(vni), int(port)) for x in self.tables["links"]):
+                    raise Refused(f"a VXLAN device with that VNI already exists: {' '.join(words)}")
+                self.link(lower)
+                where = IPv4Address(local)
+                learns = learning == "learning"
+                self.add_link(Vxlan(dev, int(mtu), mac, int(vni), int(port), where, lower, learns, up=False, alias=""))
+            case ["address", mac, "mtu", mtu, "type", "veth", "peer", *peer]:
+                self._add_cable(there, dev, mac, int(mtu), peer)
+            case ["mtu", mtu, "type", "ipip", *ends] if there is self:
+                self._load_ipip()
+                self.add_link(self._tunnel(Ipip(dev, int(mtu), None, up=False, alias=""), ends))
+            case ["link", lower, "address", mac, "mtu", mtu, "type", "macvlan", "mode", mode]:
+                self._stand_on(lower, int(mtu), Ipvlan)
+                there.add_link(Macvlan(dev, int(mtu), mac, lower, mode, up=False, alias=""))
+            case ["link", lower, "mtu", mtu, "type", "ipvlan", "mode", mode]:
+                self._stand_on(lower, int(mtu), Macvlan)
+                there.add_link(Ipvlan(dev, int(mtu), lower, mode, up=False, alias=""))
+            case _:
+                raise Refused(f"link add {dev} {' '.join(words)}")
+
+    def _at(self, netns: str) -> "Kernel":
+        if netns not in self.pods:
+            raise Refused(f"Cannot open network namespace {netns}")
+        return self.pods[netns]
+
+    def _add_cable(self, there: "Kernel", dev: str, mac: str, mtu: int, peer: Sequence[str]) -> None:
+        """Make both ends of a cable, or none."""
+        match peer:
+            case ["name", other, "mtu", other_mtu, "netns", netns]:
+                far = self._at(netns)
+            case _:
+                raise Refused(" ".join(peer))
+        if far is there or far._held("links", (other,)):  # noqa: SLF001  # a kernel like this one
+            raise Refused(f"File exists: {other}")
+        there.add_link(Cable(dev, mtu, netns, mac, other, up=False, alias=""))
+        far.add_link(Cable(other, int(other_mtu), there.name or None, "ee:00:00:00:00:01", dev, up=False, alias=""))
+
+    def _load_ipip(self) -> None:
+        if not self.first.ipip:
+            self.first.ipip = True
+            for space in self.first.spaces():
+                space._fall_back()  # noqa: SLF001  # a kernel like this one
+
+    def _fall_back(self) -> None:
+        self.add_link(Ipip(FALLBACK, 1480, None, up=False, alias=""))
+
+    def spaces(self) -> "Iterator[Kernel]":
+        """Go through the host's namespace and the named ones."""
+        yield self.first
+        yield from self.first.pods.values()
+
+    def _tunnel(self, link: Ipip, words: Sequence[str]) -> Ipip:
+        """Give a tunnel these ends and this wrapping: no two tunnels of a namespace have the same ends."""
+        match words:
+            case [
+                "mode",
+                "any",
+                "local",
+                local,
+                "remote",
+                remote,
+                "ttl",
+                ttl,
+                ("nopmtudisc" | "pmtudisc") as df,
+                *more,
+            ]:
+                ends = [None if end == "any" else IPv4Address(end) for end in (local, remote)]
+            case _:
+                raise Refused(" ".join(words))
+        match more:
+            case []:
+                fou = None
+            case ["encap", "fou", "encap-sport", sport, "encap-dport", dport] if sport == dport:
+                if not self.first.fou:
+                    raise Refused(f"Invalid argument, as the module fou is not loaded: {' '.join(words)}")
+                fou = int(sport)
+            case _:
+                raise Refused(" ".join(more))
+        if any(isinstance(x, Ipip) and x.dev != link.dev and [x.local, x.remote] == ends for x in self.tables["links"]):
+            raise Refused(f"File exists: {' '.join(words)}")
+        hops = None if ttl == "inherit" else int(ttl)
+        return replace(link, local=ends[0], remote=ends[1], ttl=hops, pmtudisc=df == "pmtudisc", fou=fou)
+
+    def _stand_on(self, lower: str, mtu: int, rival: type[Macvlan | Ipvlan]) -> None:
+        """Refuse a device what its lower one does not allow: more bytes, or the company of the other kind."""
+        if mtu > self.link(lower).mtu:
+            raise Refused(f"Invalid argument: {mtu} bytes are too many for {lower}")
+        if any(isinstance(x, rival) and x.lower == lower for space in self.spaces() for x in space.tables["links"]):
+            raise Refused(f"Device or resource busy: {lower}")
 
     def del_link(self, dev: str) -> None:
-        """Remove a device with all that is on it, plugged into it, and at its other end."""
+        """Remove a device with all that is on it, plugged into it or stands on it, and at its other end."""
         link = self.link(dev)
+        here = self.name
         self.tables["links"].remove(link)
         for table in ("ports", "addresses", "neighbours", "fdb", "routes"):
             self._drop(table, lambda item: item.dev == dev)
         self._drop("ports", lambda port: port.bridge == dev)
         self.sysctls = {path: value for path, value in self.sysctls.items() if f"/{dev}/" not in path}
-        other = self.pods.get(link.netns or "") if isinstance(link, Cable) else None
-        if other and any(end.dev == link.peer for end in other.tables["links"]):
-            other.del_link(link.peer)
+        if isinstance(link, Cable) and (link.netns or here):
+            far = self.space(link.netns)
+            ends = [end for end in far.tables["links"] if isinstance(end, Cable) and (end.netns or "") == here]
+            for end in ends:
+                if dev == end.peer or end.dev == link.peer:  # either may have been renamed
+                    far.del_link(end.dev)
+        for space in self.spaces() if self is self.first else ():
+            for above in [x for x in space.tables["links"] if isinstance(x, Macvlan | Ipvlan) and x.lower == dev]:
+                space.del_link(above.dev)
 
     def _set_link(self, dev: str, words: Sequence[str]) -> None:
         rest = iter(words)
@@ -305,8 +434,13 @@ class Kernel:
         via, dev, onlink = said.get("via"), said.get("dev"), "onlink" in words
         if dev:
             self.link(dev, up=True)
-        near = any(via and x.dev == dev and IPv4Address(via) in x.address.network for x in self.tables["addresses"])
-        if via and not onlink and not near:
+        elif kind == "unicast" or via:
+            raise Refused(f"route {' '.join(words)}")
+        # A gateway must be reached by a route without one; `scope link`, as `ip route` says of those.
+        near = (
+            x for x in self.tables["routes"] if x.dev == dev and not x.via and x.kind == "unicast" and x.to.prefixlen
+        )
+        if via and not onlink and not any(IPv4Address(via) in x.to for x in near):
             raise Refused(f"the gateway {via} is unreachable")
         to, metric = IPv4Network(rest[0]), int(said.get("metric", 0))
         return Route(
@@ -319,6 +453,9 @@ class Kernel:
         if up and not link.up:
             raise Refused(f"{dev} is down")
         return link
+
+    def _held(self, table: str, key: object) -> bool:
+        return any(item.key == key for item in self.tables[table])
 
     def find(self, table: str, key: object) -> Any:
         """Find the first item of that key."""
@@ -337,6 +474,11 @@ class Kernel:
 
     def _drop(self, table: str, gone: Callable[[Any], bool]) -> None:
         self.tables[table] = [item for item in self.tables[table] if not gone(item)]
+
+
+def _told(link: Any) -> Any:
+    """Tell a device as `ip link` does, which does not know the name of a cable's other end."""
+    return replace(link, peer="eth0") if isinstance(link, Cable) else link
 
 
 def host() -> Kernel:

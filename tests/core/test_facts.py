@@ -1,12 +1,14 @@
 """What hosts print, read into the types of podnet.state: on samples that samples/make.sh took from a real kernel.
 
 host/ is a host of ours where a stranger lives as well; fresh/ has nothing but a loopback that is down. Samples are
-called after the command that printed them.
+called after the command that printed them. What this machine's kernel has no module for stands in uncaptured/, written
+after the code of iproute2 6.1 that prints it (ip/link_iptnl.c, ip/tunnel.c, ip/iplink_ipvlan.c, ip/ipfou.c).
 """
 
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,36 @@ from typing import Any
 import pytest
 from pyinfra.api import FactBase, FactProcessError
 
-from podnet.facts import addresses, chains, fdb, links, neighbours, node, pods, ports, routes, sysctls
+from podnet.facts import (
+    addresses,
+    chains,
+    fdb,
+    fous,
+    kinds,
+    links,
+    neighbours,
+    node,
+    pods,
+    ports,
+    routes,
+    rules,
+    sysctls,
+)
 from podnet.state import (
     Address,
     Bridge,
     Chain,
     FdbEntry,
+    FouPort,
+    Ipip,
+    Ipvlan,
     Jump,
+    Macvlan,
     Neighbour,
     Nic,
     Port,
     Route,
+    Rule,
     State,
     Sysctl,
     Veth,
@@ -38,8 +59,12 @@ FACTS: dict[type[FactBase[Any]], tuple[str, ...]] = {
     links.Links: links.COMMANDS,
     neighbours.Neighbours: (neighbours.COMMAND,),
     ports.Ports: (ports.COMMAND,),
-    routes.Routes: (routes.COMMAND,),
+    routes.Routes: (f"{routes.COMMAND} table all",),
+    rules.Rules: (rules.COMMAND,),
 }
+IN_ONE = {fact: commands for fact, commands in FACTS.items() if fact not in {routes.Routes, rules.Rules}}
+"""What podnet.facts.node asks as its own fact does; of routes it asks for the main table alone, of rules for none."""
+
 LO = Nic("lo", 65536, "00:00:00:00:00:00")
 POD = State(
     links=frozenset({LO, Nic("eth0", 1450, "0a:58:0a:f4:01:02")}),
@@ -55,6 +80,22 @@ POD = State(
     ),
     sysctls=frozenset({Sysctl("net/ipv4/ip_forward", "0")}),
 )
+DOWN = replace(LO, up=False)
+QUIET = State(links=frozenset({DOWN}), sysctls=POD.sysctls)
+PODS = {
+    "podnet-pod1": POD,
+    "podnet-stale": State(),
+    "podnet7-mac": replace(
+        QUIET,
+        links=frozenset({DOWN, Macvlan("eth0", 1500, "0a:58:0a:f5:01:02", "eth0", alias="podnet7")}),
+        addresses=frozenset({Address("eth0", IPv4Interface("10.245.1.2/16"))}),
+        routes=frozenset({Route(IPv4Network("10.245.0.0/16"), "eth0", proto="kernel")}),
+    ),
+    "podnet7-one": replace(
+        QUIET, links=frozenset({DOWN, Veth("eth0", 1500, "podnet7-two", "0a:58:0a:f5:01:03", alias="podnet7")})
+    ),
+    "podnet7-two": replace(QUIET, links=frozenset({DOWN, Nic("eth0", 1500, "0a:58:0a:f5:01:04")})),
+}
 
 
 def sample(name: str, of: str = "host") -> list[str]:
@@ -75,11 +116,13 @@ def whole(of: str = "host") -> list[str]:
         "addresses": answer(addresses.Addresses, of),
         "neighbours": answer(neighbours.Neighbours, of),
         "fdb": answer(fdb.Fdb, of),
-        "routes": answer(routes.Routes, of),
+        "fous": sample("ip -j fou show", "uncaptured"),
+        "routes": sample(routes.COMMAND, of),
         "sysctls": sample("sysctls"),
         "saved": ["net/ipv4/ip_forward = 0", "net/ipv4/conf/eth0/forwarding = 0"],
         "chains": sample("iptables-save"),
         "pods": sample("pods"),
+        "lacks": ["ipvlan"],
     }
     return [line for table, said in tables.items() for line in (f"{node.MARK} {table}", *said)] + [f"{node.MARK} end"]
 
@@ -95,19 +138,88 @@ def test_devices() -> None:
         LO,
         Nic("eth0", 1500, "52:54:00:00:00:0b"),
         Bridge("br-strange", 1500, "02:aa:00:00:00:01", alias=""),
-        Veth("sv0", 1500, None, alias=""),
-        Veth("sv1", 1500, None, alias=""),
+        Veth("sv0", 1500, None, "02:aa:00:00:00:02", alias=""),
+        Veth("sv1", 1500, None, "02:aa:00:00:00:03", alias=""),
         Vxlan("vx-ext", 1500, "02:aa:00:00:00:06", 0, 4790, None, None, options=("external",), up=False, alias=""),
         Vxlan("vx-remote", 1450, "02:aa:00:00:00:04", 7, 4789, None, "eth0", True, "192.168.56.99", alias=""),  # noqa: FBT003  # learning
         Bridge("cni0", 1450, "0a:58:0a:f4:01:01"),
         Vxlan("flannel.1", 1450, "66:00:00:00:00:01", 1, 8472, IPv4Address("192.168.56.11"), "eth0"),
-        Veth("veth12345678", 1450, "podnet-pod1"),
+        Veth("veth12345678", 1450, "podnet-pod1", "02:58:00:00:00:01"),
     }
 
 
 def test_devices_of_a_fresh_host() -> None:
     """`ip netns list` prints nothing where there never was a namespace."""
     assert read(links.Links, "fresh") == {Nic("lo", 65536, "00:00:00:00:00:00", up=False)}
+
+
+def test_devices_that_need_a_module() -> None:
+    """Each address of a tunnel may be any; what podnet never makes of it is told, so that it differs."""
+    here, port = IPv4Address("192.168.56.11"), {"csum": False, "csum6": False, "remcsum": False}
+    gue = {"type": "gue", "sport": 8285, "dport": 8285, **port}
+    far, farther = IPv4Address("192.168.56.99"), IPv4Address("192.168.56.98")
+    others = ("mode ipip", "link eth0", "tos 0x10")
+    assert links.parse(json.loads(sample("ip -d -j link show", "uncaptured")[0]), {}) == {
+        Ipip("tunl0", 1480, None, options=("mode ipip",), up=False, alias=""),
+        Ipip("flannel.ipip", 1480, here),
+        Ipip("flannel.udp", 1472, IPv4Address("192.168.56.21"), fou=8285),
+        Ipip("tun-strange", 1480, here, far, ttl=64, pmtudisc=True, options=others, alias=""),
+        Ipip("gue-strange", 1480, here, farther, pmtudisc=True, options=("mode ipip", f"encap {gue}"), alias=""),
+        Ipvlan("ipvl0", 1500, "eth0", alias=""),
+    }
+
+
+def test_fou_ports() -> None:
+    """A port that unwraps GUE names no protocol; where there is no such module there is no answer, hence no port."""
+    said = sample("ip -j fou show", "uncaptured")
+    assert set(fous.Fous().process(["# podnet", *said]) or ()) == {FouPort(8285), FouPort(9999, 0)}
+    assert fous.Fous().process(["# podnet"]) == frozenset()
+    assert fous.Fous().process(["# podnet", "[]"]) == frozenset()
+
+
+def fou_show(tmp_path: Path, said: str, code: int) -> subprocess.CompletedProcess[str]:
+    """Ask for the ports where ip(8) says so."""
+    ip = tmp_path / "ip"
+    ip.write_text(f"#!/bin/sh\necho '{said}' >&{1 + bool(code)}\nexit {code}\n")
+    ip.chmod(0o755)
+    words = ["sh", "-euc", fous.COMMAND]
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    return subprocess.run(words, env=path, capture_output=True, text=True, check=False)
+
+
+def test_only_a_missing_module_is_taken_for_no_ports(tmp_path: Path) -> None:
+    """Whatever else goes wrong is told, and ends the answer."""
+    done = fou_show(tmp_path, "[{}]", 0)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[{}]\n", "")
+    done = fou_show(tmp_path, "RTNETLINK answers: No such file or directory", 255)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = fou_show(tmp_path, "RTNETLINK answers: Operation not permitted", 255)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "RTNETLINK answers: Operation not permitted\n")
+
+
+def kinds_here(tmp_path: Path, modules: int, said: str, *asked: str) -> frozenset[str]:
+    """Ask which kinds are lacking where modprobe finds a module or not (its exit code), and making one says so."""
+    for name, text in {"modprobe": f"exit {modules}", "unshare": f"echo '{said}' >&2; exit {bool(said):d}"}.items():
+        tool = tmp_path / name
+        tool.write_text(f"#!/bin/sh\n{text}\n")
+        tool.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    words = ["sh", "-euc", kinds.Kinds().command(asked)]
+    done = subprocess.run(words, env=path, capture_output=True, text=True, check=True)
+    lacking = kinds.Kinds().process(done.stdout.splitlines())
+    assert lacking is not None
+    return lacking
+
+
+def test_kinds_that_the_kernel_lacks(tmp_path: Path) -> None:
+    """A module that could be loaded is there; what is none is tried, and only an unknown word means that it lacks."""
+    unknown = "Error: Unknown device type."
+    assert kinds_here(tmp_path, 0, unknown, "no-such-a", "no-such-b") == set()
+    assert kinds_here(tmp_path, 1, unknown, "no-such-a", "no-such-b") == {"no-such-a", "no-such-b"}
+    assert kinds_here(tmp_path, 1, "", "no-such-a") == set()
+    assert kinds_here(tmp_path, 1, "RTNETLINK answers: Operation not supported by device", "no-such-a") == set()
+    assert kinds_here(tmp_path, 1, "RTNETLINK answers: No such file or directory", "fou") == {"fou"}
+    assert kinds_here(tmp_path, 1, unknown) == set()
 
 
 def test_bridge_ports() -> None:
@@ -151,7 +263,7 @@ def test_fdb_entries() -> None:
 
 def test_routes() -> None:
     """Ours bear the protocol 77; a stranger's may be of any kind, and of several next hops."""
-    assert read(routes.Routes) == {
+    main = {
         Route(IPv4Network("0.0.0.0/0"), "eth0", IPv4Address("192.168.56.1"), proto="boot"),
         Route(IPv4Network("10.95.0.1/32"), "eth0", proto="boot"),
         Route(IPv4Network("10.96.0.0/24"), "eth0", IPv4Address("192.168.56.4"), metric=700, proto="static"),
@@ -162,6 +274,21 @@ def test_routes() -> None:
         Route(IPv4Network("10.244.2.0/24"), "flannel.1", IPv4Address("10.244.2.0"), onlink=True),
         Route(IPv4Network("172.30.0.0/24"), "br-strange", proto="kernel"),
         Route(IPv4Network("192.168.56.0/24"), "eth0", proto="kernel"),
+    }
+    of_100 = Route(IPv4Network("0.0.0.0/0"), "eth0", IPv4Address("192.168.56.254"), table="100")
+    assert read(routes.Routes) == main | {of_100}
+    assert routes.parse(json.loads(*sample(routes.COMMAND))) == main
+
+
+def test_rules() -> None:
+    """The kernel's three and a stranger's are told as well; what we have no word for is an option."""
+    of_pods = Rule(1000, "100", IPv4Network("10.244.1.2/32"), IPv4Network("10.0.0.0/8"), "cni0", "0x1/0xff")
+    assert read(rules.Rules) == {
+        Rule(0, "local", proto="kernel"),
+        Rule(500, "", fwmark="0x1", proto="unspec", options=("action prohibit", "tos 0x10")),
+        of_pods,
+        Rule(32766, "main", proto="kernel"),
+        Rule(32767, "default", proto="kernel"),
     }
 
 
@@ -209,9 +336,12 @@ def test_an_answer_is_never_empty() -> None:
 
 
 def test_pods() -> None:
-    """Each namespace of ours with all that is inside; a name without a namespace is a pod without tables."""
-    assert pods.Pods().process(sample("pods")) == {"podnet-pod1": POD, "podnet-stale": State()}
-    assert pods.Pods().process(["==pod=="]) == {}
+    """Each namespace of ours with all that is inside; a name without a namespace is a pod without tables.
+
+    Of a cable between two pods the end in the first is the cable; what stands on the host's wire says on which.
+    """
+    assert pods.Pods().process([*sample("ip -d -j link show"), *sample("pods")]) == PODS
+    assert pods.Pods().process(["[]", "==pod=="]) == {}
 
 
 def test_a_whole_host_is_read_by_one_command() -> None:
@@ -223,21 +353,23 @@ def test_a_whole_host_is_read_by_one_command() -> None:
         addresses=read(addresses.Addresses),
         neighbours=read(neighbours.Neighbours),
         fdb=read(fdb.Fdb),
-        routes=read(routes.Routes),
+        fous=frozenset({FouPort(8285), FouPort(9999, 0)}),
+        routes=routes.parse(json.loads(*sample(routes.COMMAND))),
         sysctls=sysctls.Sysctls().process(sample("sysctls")) or frozenset(),
         saved=frozenset({Sysctl("net/ipv4/ip_forward", "0"), Sysctl("net/ipv4/conf/eth0/forwarding", "0")}),
         chains=chains.Chains().process(sample("iptables-save")) or frozenset(),
-        pods={"podnet-pod1": POD, "podnet-stale": State()},
+        pods=PODS,
+        lacks=frozenset({"ipvlan"}),
     )
 
 
 def test_what_is_asked_is_what_is_read() -> None:
     """The script has a heading for every table that the parser wants, in the words of the samples' names."""
-    script = node.script(["net/ipv4/ip_forward"], [])
+    script = node.script(["net/ipv4/ip_forward"])
     marks = [line.removeprefix("echo '").removesuffix("'") for line in script.splitlines() if line.startswith("echo")]
     marks = [mark for mark in marks if mark.startswith(node.MARK)]
     assert marks == [line for line in whole() if line.startswith(node.MARK)]
-    for commands in FACTS.values():
+    for commands in [*IN_ONE.values(), (routes.COMMAND,)]:
         assert all(f"\n{command}\n" in script for command in commands)
 
 
@@ -254,8 +386,13 @@ def test_every_script_is_good_shell() -> None:
     """`sh -n` reads it to its end; a name with dots or a star changes nothing about that."""
     scripts = [
         node.Node().command(
-            ["net/ipv4/conf/flannel.1/rp_filter", "net/ipv4/conf/*/forwarding"], ["net/ipv4/ip_forward"]
+            ["net/ipv4/conf/flannel.1/rp_filter", "net/ipv4/conf/*/forwarding"],
+            ["net/ipv4/ip_forward"],
+            ["vxlan", "fou"],
         ),
+        node.Node().command(),
+        kinds.Kinds().command(["ipip"]),
+        fous.Fous().command(),
         pods.Pods().command(["net/ipv4/ip_forward"]),
         sysctls.Sysctls().command(["net/ipv4/ip_forward"]),
         chains.Chains().command(),
@@ -271,7 +408,7 @@ def asked_as(uid: int, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     said.write_text(f"#!/bin/sh\necho {uid}\n")
     said.chmod(0o755)
     words = {"env": {"PATH": str(tmp_path)}, "capture_output": True, "text": True}
-    return subprocess.run(["/bin/sh"], input=node.script([], []), check=False, **words)  # type: ignore[call-overload, no-any-return]  # the words are subprocess.run's own
+    return subprocess.run(["/bin/sh"], input=node.script(), check=False, **words)  # type: ignore[call-overload, no-any-return]  # the words are subprocess.run's own
 
 
 def test_a_tool_that_is_missing_is_named_with_its_package(tmp_path: Path) -> None:
@@ -317,6 +454,7 @@ NEEDED = {
     neighbours.Neighbours: ("dev", "dst", "state"),
     ports.Ports: ("ifname", "master", "hairpin"),
     routes.Routes: ("dst", "flags", "type", "protocol"),
+    rules.Rules: ("priority", "protocol"),
 }
 
 
@@ -359,15 +497,15 @@ def test_a_greeting_before_the_answer_is_nobodys_table() -> None:
 def test_pods_that_were_cut_short_are_an_error(cut: int) -> None:
     """Without the last mark a pod may be missing, and a missing pod would be made a second time."""
     with pytest.raises(FactProcessError, match="the list of pods is not as expected"):
-        pods.Pods().process(sample("pods")[:cut])
+        pods.Pods().process(["[]", *sample("pods")[:cut]])
 
 
 def test_a_pod_of_which_a_table_is_missing_is_an_error() -> None:
     """Its process inside the namespace failed half-way."""
     said = sample("pods")
-    for gone in (1, 2, 3):
+    for gone in (1, 2, 3, 4, 5):
         with pytest.raises(FactProcessError, match="the list of pods"):
-            pods.Pods().process(said[:gone] + said[gone + 1 :])
+            pods.Pods().process(["[]", *said[:gone], *said[gone + 1 :]])
 
 
 def test_a_firewall_that_was_cut_short_is_an_error() -> None:
@@ -385,7 +523,9 @@ def test_a_setting_without_a_value_is_an_error(said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fact", [*FACTS, chains.Chains, node.Node, pods.Pods, sysctls.Sysctls], ids=lambda f: f.__name__
+    "fact",
+    [*FACTS, chains.Chains, fous.Fous, kinds.Kinds, node.Node, pods.Pods, sysctls.Sysctls],
+    ids=lambda f: f.__name__,
 )
 def test_a_fact_that_was_not_read_is_no_table(fact: type[FactBase[Any]]) -> None:
     """Pyinfra gives the default when a command failed: it must not be mistaken for an empty table."""

@@ -82,7 +82,8 @@ def test_a_strangers_tunnel_of_the_same_vni_and_port_is_an_obstacle() -> None:
     kernel.add_link(replace(other, dev="vx2", vni=2))
     (reason,) = found(kernel)
     assert reason == (
-        "the device vx0 already has VNI 1 on port 8472; remove it (ip link del vx0) or give the cluster another `vni`"
+        "the device vx0 already has vni 1, port 8472, which flannel.1 needs; remove it (ip link del vx0), or "
+        "change that in the inventory"
     )
 
 

@@ -167,6 +167,15 @@ REFUSALS: list[tuple[str, str, object, str]] = [
     (ALL, "vxlan_port", -8472, PORT),
     (ALL, "vxlan_port", "8472", PORT),
     (ALL, "vxlan_port", 8472.0, PORT),
+    ("node3", "udp_port", 8286, "node1 has 8285; give it once"),
+    (ALL, "udp_port", 0, PORT),
+    (ALL, "udp_port", 65536, PORT),
+    (ALL, "udp_port", "8285", PORT),
+    (ALL, "udp_port", True, PORT),
+    ("node3", "wireguard_port", 51821, "node1 has 51820; give it once"),
+    (ALL, "wireguard_port", 0, PORT),
+    (ALL, "wireguard_port", 65536, PORT),
+    (ALL, "wireguard_port", "51820", PORT),
     ("node3", "underlay_mtu", 9000, "node1 has 1500; give it once"),
     ("node3", "underlay_mtu", MISSING, "missing, but node1 has it"),
     (ALL, "underlay_mtu", 0, MTU),
@@ -182,6 +191,10 @@ REFUSALS: list[tuple[str, str, object, str]] = [
     (ALL, "masquerade", "yes", "it must be True or False"),
     (ALL, "masquerade", 1, "it must be True or False"),
     (ALL, "masquerade", None, "it must be True or False"),
+    ("node3", "bridge_netfilter", False, "node1 has True; give it once"),
+    (ALL, "bridge_netfilter", "no", "it must be True or False"),
+    (ALL, "bridge_netfilter", 0, "it must be True or False"),
+    (ALL, "bridge_netfilter", None, "it must be True or False"),
 ]
 
 BAD_NAMES = (
@@ -225,6 +238,12 @@ GOOD: list[tuple[str, str, object]] = [
     (ALL, "underlay_mtu", 65535),
     (ALL, "masquerade", False),
     (ALL, "masquerade", MISSING),
+    (ALL, "udp_port", MISSING),
+    (ALL, "udp_port", 65535),
+    (ALL, "wireguard_port", MISSING),
+    (ALL, "wireguard_port", 1),
+    (ALL, "bridge_netfilter", MISSING),
+    (ALL, "bridge_netfilter", False),
 ]
 
 

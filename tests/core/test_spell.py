@@ -9,32 +9,44 @@ import pytest
 
 from podnet import spell
 from podnet import state as types
-from podnet.modes import vxlan
+from podnet.modes import wanted
 from podnet.state import (
     Address,
     Bridge,
     Chain,
     Device,
     FdbEntry,
+    FouPort,
+    Ipip,
+    Ipvlan,
     Item,
     Jump,
     Link,
+    Macvlan,
     Neighbour,
     Nic,
     Port,
     Route,
+    Rule,
     State,
     Sysctl,
     Veth,
     Vxlan,
 )
+from tests.core import goldens
 from tests.core.examples import cluster
 
 MAC = "66:00:00:00:00:01"
 VTEP = Vxlan("flannel.1", 1450, MAC, 1, 8472, IPv4Address("192.168.56.11"), "eth0")
-CABLE = Veth("veth0", 1450, "podnet-a")
+CABLE = Veth("veth0", 1450, "podnet-a", "5a:00:00:00:00:01")
+IPIP = Ipip("flannel.ipip", 1480, IPv4Address("192.168.56.11"))
+WRAPPED = Ipip("flannel.udp", 1472, IPv4Address("192.168.56.11"), fou=8285)
+TO_ONE = Ipip("tun0", 1480, IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"), ttl=64, pmtudisc=True)
+MACVLAN = Macvlan("eth0", 1500, MAC, "eth1")
+IPVLAN = Ipvlan("eth0", 1500, "eth1")
 NIC = Nic("eth0", 1450, MAC)
 ROUTE = Route(IPv4Network("10.244.2.0/24"), "flannel.1", IPv4Address("10.244.2.0"), onlink=True)
+RULE = Rule(1000, "100", IPv4Network("10.244.1.2/32"), IPv4Network("10.0.0.0/8"), "cni0", "0x1/0xff")
 CHAIN = Chain("filter", "PODNET-FWD", (Jump("FORWARD"),), ("-s 10.244.0.0/16 -j ACCEPT",))
 
 ADD: list[tuple[Item, list[str]]] = [
@@ -55,10 +67,42 @@ ADD: list[tuple[Item, list[str]]] = [
     (
         CABLE,
         [
-            "link add veth0 mtu 1450 type veth peer name eth0 mtu 1450 netns podnet-a",
+            "link add veth0 address 5a:00:00:00:00:01 mtu 1450 type veth peer name eth0 mtu 1450 netns podnet-a",
             "link set veth0 alias podnet up",
         ],
     ),
+    (
+        IPIP,
+        [
+            "link add flannel.ipip mtu 1480 type ipip mode any local 192.168.56.11 remote any ttl inherit nopmtudisc",
+            "link set flannel.ipip alias podnet up",
+        ],
+    ),
+    (
+        WRAPPED,
+        [
+            (
+                "link add flannel.udp mtu 1472 type ipip mode any local 192.168.56.11 remote any ttl inherit "
+                "nopmtudisc encap fou encap-sport 8285 encap-dport 8285"
+            ),
+            "link set flannel.udp alias podnet up",
+        ],
+    ),
+    (
+        TO_ONE,
+        [
+            "link add tun0 mtu 1480 type ipip mode any local 192.0.2.1 remote 192.0.2.2 ttl 64 pmtudisc",
+            "link set tun0 alias podnet up",
+        ],
+    ),
+    (
+        MACVLAN,
+        [
+            f"link add eth0 link eth1 address {MAC} mtu 1500 type macvlan mode bridge",
+            "link set eth0 alias podnet up",
+        ],
+    ),
+    (IPVLAN, ["link add eth0 link eth1 mtu 1500 type ipvlan mode l2", "link set eth0 alias podnet up"]),
     (NIC, [f"link set eth0 address {MAC} mtu 1450 up"]),
     (
         Port("veth0", "cni0", hairpin=True),
@@ -75,12 +119,19 @@ ADD: list[tuple[Item, list[str]]] = [
         [f"neigh replace 10.244.2.0 lladdr {MAC} dev flannel.1 nud permanent"],
     ),
     (FdbEntry("flannel.1", MAC, "192.168.56.12"), [f"fdb replace {MAC} dev flannel.1 dst 192.168.56.12"]),
+    (FouPort(8285), ["fou add port 8285 ipproto 4"]),
     (ROUTE, ["route replace 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink proto 77"]),
     (Route(IPv4Network("0.0.0.0/0"), "eth0"), ["route replace 0.0.0.0/0 dev eth0 proto 77"]),
     (
         Route(IPv4Network("10.244.0.0/16"), None, kind="blackhole", metric=9),
         ["route replace blackhole 10.244.0.0/16 metric 9 proto 77"],
     ),
+    (Route(IPv4Network("0.0.0.0/0"), "eth0", table="100"), ["route replace 0.0.0.0/0 dev eth0 table 100 proto 77"]),
+    (
+        RULE,
+        ["rule add priority 1000 from 10.244.1.2/32 to 10.0.0.0/8 iif cni0 fwmark 0x1/0xff table 100 protocol 77"],
+    ),
+    (Rule(1001, "main"), ["rule add priority 1001 table main protocol 77"]),
     (Sysctl("net/ipv4/conf/flannel.1/rp_filter", "2"), ["net/ipv4/conf/flannel.1/rp_filter = 2"]),
     (
         CHAIN,
@@ -98,6 +149,10 @@ REMOVE: list[tuple[Item, list[str]]] = [
     (Bridge("cni0", 1450, MAC), ["link del cni0"]),
     (VTEP, ["link del flannel.1"]),
     (CABLE, ["link del veth0"]),
+    (IPIP, ["link del flannel.ipip"]),
+    (MACVLAN, ["link del eth0"]),
+    (IPVLAN, ["link del eth0"]),
+    (FouPort(8285), ["fou del port 8285"]),
     (Port("veth0", "cni0", hairpin=True), ["link set veth0 nomaster"]),
     (Address("cni0", IPv4Interface("10.244.1.1/24")), ["addr del 10.244.1.1/24 dev cni0"]),
     (Neighbour("flannel.1", IPv4Address("10.244.2.0"), MAC), ["neigh del 10.244.2.0 dev flannel.1"]),
@@ -106,6 +161,7 @@ REMOVE: list[tuple[Item, list[str]]] = [
         [f"fdb del {MAC} dev flannel.1 dst 192.168.56.12 port 4790 vni 9 via eth0"],
     ),
     (ROUTE, ["route del 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink proto 77"]),
+    (Rule(1001, "main"), ["rule del priority 1001 table main protocol 77"]),
     (
         Route(IPv4Network("10.244.0.0/16"), None, kind="unreachable", metric=9),
         ["route del unreachable 10.244.0.0/16 metric 9 proto 77"],
@@ -134,6 +190,13 @@ CHANGE: list[tuple[Item, Item, list[str]]] = [
     ),
     (replace(VTEP, learning=True), VTEP, ["link set flannel.1 type vxlan nolearning"]),
     (replace(CABLE, mtu=1500, up=False), CABLE, ["link set veth0 mtu 1450 up"]),
+    (replace(CABLE, mac=MAC), CABLE, ["link set veth0 address 5a:00:00:00:00:01"]),
+    (
+        replace(IPIP, pmtudisc=True),
+        IPIP,
+        ["link set flannel.ipip type ipip mode any local 192.168.56.11 remote any ttl inherit nopmtudisc"],
+    ),
+    (FouPort(8285, ipproto=41), FouPort(8285), ["fou del port 8285", "fou add port 8285 ipproto 4"]),
     (replace(NIC, mtu=1500, up=False), NIC, ["link set eth0 mtu 1450 up"]),
     (
         Port("veth0", "br0", hairpin=True),
@@ -141,6 +204,7 @@ CHANGE: list[tuple[Item, Item, list[str]]] = [
         ["link set veth0 master cni0", "link set veth0 type bridge_slave hairpin on"],
     ),
     (replace(ROUTE, dev="eth0"), ROUTE, spell.add(ROUTE)),
+    (Rule(1001, "100"), Rule(1001, "main"), [*spell.add(Rule(1001, "main")), *spell.remove(Rule(1001, "100"))]),
     (
         replace(CHAIN, rules=(), jumps=(Jump("FORWARD", 3), Jump("FORWARD", 5))),
         CHAIN,
@@ -201,35 +265,51 @@ def test_every_kind_of_item_is_spelled_here() -> None:
     assert {type(item) for item, _ in REMOVE} == kinds - {Nic, Sysctl}
 
 
-@pytest.mark.parametrize("item", [VTEP, CABLE, NIC, Bridge("cni0", 1450, MAC)], ids=lambda item: type(item).__name__)
-def test_every_attribute_of_a_device_can_be_mended(item: Item) -> None:
+def test_a_device_of_a_pod_is_made_from_the_host() -> None:
+    """The host knows all that it names: the lower device, the other pod."""
+    assert spell.make(IPVLAN, "podnet-a") == "link add eth0 netns podnet-a link eth1 mtu 1500 type ipvlan mode l2"
+
+
+OTHER = {
+    "stp": True,
+    "vlan_filtering": True,
+    "mtu": 1,
+    "mac": "02:00:00:00:00:99",
+    "up": False,
+    "alias": "",
+    "local": None,
+    "remote": IPv4Address("192.0.2.9"),
+    "ttl": 7,
+    "fou": 1,
+    "options": ("mode ipip",),
+}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [VTEP, CABLE, NIC, Bridge("cni0", 1450, MAC), IPIP, WRAPPED, MACVLAN, IPVLAN],
+    ids=lambda item: type(item).__name__,
+)
+def test_every_attribute_of_a_device_can_be_mended(item: Link) -> None:
     """A value that can be wrong, and for which no line is said, would be wrong forever; remade ones apart."""
     remade = {"dev", "peer", "netns", *getattr(item, "FIXED", ())}
-    other = {
-        "stp": True,
-        "vlan_filtering": True,
-        "arp": False,
-        "mtu": 1,
-        "mac": "02:00:00:00:00:99",
-        "up": False,
-        "alias": "",
-        "local": None,
-        "learning": True,
-    }
     for name in {field.name for field in fields(item)} - remade:
-        assert spell.change(replace(item, **{name: other[name]}), item), name  # type: ignore[arg-type]  # by name
+        was = getattr(item, name)
+        other = not was if isinstance(was, bool) else OTHER[name]
+        assert spell.change(replace(item, **{name: other}), item), name  # type: ignore[arg-type]  # by name
 
 
-def test_no_line_needs_a_shell() -> None:
+@pytest.mark.parametrize("name", goldens.MODES)
+def test_no_line_needs_a_shell(name: str) -> None:
     """Lines are standard input of their commands: no quoting, no pipes, no conditions."""
     of = cluster()
-    want = vxlan.state(of, of.node("node1"))
+    want = wanted(goldens.mode(name), of, of.node("node1"))
     for state in (want, *want.pods.values()):
         for line in lines(state):
-            assert re.fullmatch(r"[A-Za-z0-9 .:/_*=!\[\]-]+", line)
+            assert re.fullmatch(r"[A-Za-z0-9 .:/_*=!+\[\]-]+", line)
 
 
 def lines(state: State) -> list[str]:
     """Spell every item of a state."""
-    tables = (getattr(state, field.name) for field in fields(state) if field.name != "pods")
+    tables = (getattr(state, table) for table in types.TABLES)
     return [line for table in tables for item in table for line in spell.add(item)]

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from podnet.cluster import Cluster, Node, Pod
-from podnet.modes import vxlan
+from podnet.marks import FIRST
+from podnet.modes import vxlan, wanted
 from podnet.verify import capture, probe
 from podnet.verify.capture import NotCapturedError, Packet
-from podnet.verify.numbers import NUMBERS
+from podnet.verify.numbers import NUMBERS, udp_fault, vxlan_fault
+from tests.core import goldens
+from tests.core.examples import cluster
 
 LONGEST_WORD = 128 * 1024  # linux/binfmts.h, MAX_ARG_STRLEN
 
@@ -28,7 +31,7 @@ def node(number: int, pods: int) -> Node:
 def test_probes_fit_into_one_word(nodes: int, pods: int) -> None:
     """The script for one node says each address once, so that ssh can take it."""
     targets = [node(number, pods) for number in range(1, nodes + 1)]
-    said = probe.script(targets[0], targets, 1450)
+    said = probe.script(FIRST, targets[0], targets, 1450)
     assert len(said) < LONGEST_WORD / 2
     for target in targets:
         assert all(said.count(f" {pod.address} ") + said.count(f" {pod.address};") == 1 for pod in target.pods)
@@ -37,11 +40,11 @@ def test_probes_fit_into_one_word(nodes: int, pods: int) -> None:
 def test_replies_are_read_and_told_in_the_inventorys_order() -> None:
     """TTL and round trip are taken of ping's own lines; a pair without a reply says why."""
     one, two = node(1, 1), node(2, 1)
-    cluster = Cluster(IPv4Network("10.0.0.0/8"), (one, two))
+    both = Cluster(IPv4Network("10.0.0.0/8"), (one, two))
     answered = "64 bytes from 10.1.0.2: icmp_seq=1 ttl=64 time=0.021 ms"
     lost = "PING 10.2.0.2\nFrom 10.1.0.1 icmp_seq=1 Destination Host Unreachable"
     printed = f"{probe.MARK} pod1 10.2.0.2 1\n{lost}\n{probe.MARK} pod1 10.1.0.2 0\n{answered}\n"
-    first, second = probe.parse(cluster, one, printed)
+    first, second = probe.parse(both, one, printed)
     assert (first.source, first.target, first.ttl, first.ms) == ("node1/pod1", "node1/pod1", 64, 0.021)
     assert (second.target, second.reached) == ("node2/pod1", False)
     assert second.why == "From 10.1.0.1 icmp_seq=1 Destination Host Unreachable"
@@ -56,12 +59,39 @@ def test_a_capture_that_is_none_is_an_error(printed: str) -> None:
 
 def test_a_wrong_vni_is_told() -> None:
     """The header behind UDP is looked at, not believed."""
-    cluster = Cluster(IPv4Network("10.0.0.0/8"), (node(1, 1),))
+    of = Cluster(IPv4Network("10.0.0.0/8"), (node(1, 1),))
     header = bytes(28) + bytes([8, 0, 0, 0, 0, 0, 2, 0])
-    assert NUMBERS["vxlan"].fault(cluster, Packet(header)) == "expected VNI 1, saw 2"
-    assert (
-        NUMBERS["vxlan"].fault(cluster, Packet(bytes(36))) == "expected a VXLAN header, whose flags are 0x08, saw 0x00"
+    assert vxlan_fault(of, Packet(header)) == "expected VNI 1, saw 2"
+    assert vxlan_fault(of, Packet(bytes(36))) == "expected a VXLAN header, whose flags are 0x08, saw 0x00"
+
+
+def test_what_is_not_bare_ipv4_in_udp_is_told() -> None:
+    """Both ports are looked at, and whether an IPv4 header follows at once."""
+    of = Cluster(IPv4Network("10.0.0.0/8"), (node(1, 1),))
+    ports = (8285).to_bytes(2) * 2
+    assert udp_fault(of, Packet(bytes(20) + ports + bytes(4) + b"\x45")) is None
+    assert udp_fault(of, Packet(bytes(20) + ports + bytes(5))) == (
+        "expected an IPv4 header (0x45) right behind UDP's, saw 0x00"
     )
+    assert udp_fault(of, Packet(bytes(20) + ports[:2] + bytes(7))) == (
+        "expected UDP from port 8285 to 8285, saw 8285 to 0"
+    )
+
+
+def test_every_mode_has_its_numbers() -> None:
+    """Whoever adds a mode says what it looks like from outside, and in whose words it is on the wire."""
+    assert sorted(NUMBERS) == goldens.MODES
+
+
+@pytest.mark.parametrize("name", goldens.MODES)
+def test_a_modes_mtu_is_the_underlays_less_what_is_said(name: str) -> None:
+    """Two independent statements of the overhead, the mode's and the verification's, are the same number."""
+    of = cluster()
+    (pod, *_) = wanted(goldens.mode(name), of, of.node("node1")).pods.values()
+    (eth0,) = (link for link in pod.links if link.dev == "eth0")
+    assert eth0.mtu == 1500 - NUMBERS[name].less
+    between = NUMBERS[name].wire(of.node("node1"), of.node("node2"))
+    assert between is None or between.overhead == NUMBERS[name].less
 
 
 def test_filter_names_both_directions_of_one_pair() -> None:

@@ -9,7 +9,7 @@ mount -t tmpfs none /run
 
 read_all() {
     for command in 'ip -d -j link show' 'ip -j netns list' 'ip -j addr show' 'ip -4 -j neigh show' \
-        'bridge -j fdb show' 'ip -d -j route show'; do
+        'bridge -j fdb show' 'ip -d -j route show' 'ip -d -j route show table all' 'ip -d -j rule show'; do
         $command >"$1/$command.json"
     done
 }
@@ -38,6 +38,7 @@ ip route add blackhole 10.98.0.0/24
 ip route add unreachable 10.97.0.0/24 metric 50
 ip route add 10.96.0.0/24 via 192.168.56.4 dev eth0 metric 700 proto static
 ip route add 10.95.0.1 dev eth0 scope link
+ip rule add priority 500 fwmark 0x1 tos 0x10 prohibit
 ip neigh add 192.168.56.9 lladdr 02:bb:00:00:00:09 dev eth0 nud permanent
 ip neigh add 192.168.56.8 lladdr 02:bb:00:00:00:08 dev eth0 nud stale
 ip neigh add 192.168.56.7 dev eth0 nud failed
@@ -58,15 +59,28 @@ ip neigh replace 10.244.2.0 lladdr 66:00:00:00:00:02 dev flannel.1 nud permanent
 bridge fdb replace 66:00:00:00:00:02 dev flannel.1 dst 192.168.56.12
 bridge fdb replace 66:00:00:00:00:03 dev flannel.1 dst 192.168.56.13 port 4790 vni 9 via eth0
 ip route replace 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink proto 77
+ip route replace 0.0.0.0/0 via 192.168.56.254 dev eth0 table 100 proto 77
+ip rule add priority 1000 from 10.244.1.2/32 to 10.0.0.0/8 iif cni0 fwmark 0x1/0xff table 100 protocol 77
 ip -n podnet-pod1 link set lo up
 ip -n podnet-pod1 link set eth0 address 0a:58:0a:f4:01:02 mtu 1450 up
 ip -n podnet-pod1 addr add 10.244.1.2/24 dev eth0
 ip -n podnet-pod1 route replace default via 10.244.1.1 dev eth0 proto 77
 ip -n podnet-pod1 route replace 10.244.0.0/16 via 10.244.1.1 dev eth0 proto 77
+# of another cluster on the same host: a pod on the uplink's wire, and two pods at the ends of one cable
+ip netns add podnet7-mac
+ip link add eth0 netns podnet7-mac link eth0 address 0a:58:0a:f5:01:02 mtu 1500 type macvlan mode bridge
+ip -n podnet7-mac link set eth0 alias podnet7 up
+ip -n podnet7-mac addr add 10.245.1.2/16 dev eth0
+ip netns add podnet7-one
+ip netns add podnet7-two
+ip link add eth0 netns podnet7-one address 0a:58:0a:f5:01:03 mtu 1500 type veth peer name eth0 mtu 1500 netns podnet7-two
+ip -n podnet7-one link set eth0 alias podnet7 up
+ip -n podnet7-two link set eth0 address 0a:58:0a:f5:01:04 mtu 1500 up
 : >/run/netns/podnet-stale  # a name whose file is no namespace
 sleep 1  # until neighbours and duplicate addresses are settled
 
 read_all host
+if ip -j fou show >host/fous.json; then :; else rm host/fous.json; fi  # only where the kernel has the module
 cd ../../..
 ask() { python3 -c "from podnet.facts import pods, sysctls; print($1)" | sh; }
 samples=tests/core/samples/host
