@@ -33,8 +33,7 @@ class Qmp:
         raise LabError(f"QEMU ended at {command}")
 
     async def save(self, memory: Path) -> None:
-        """Stop the machine, and write down what is in its memory and devices."""
-        await self.ask("stop")
+        """Write down what is in the machine's memory and devices; it then stands still."""
         await self.ask("migrate", uri=f"file:{memory}")
         while (status := (await self.ask("query-migrate"))["status"]) != "completed":
             if status in {"failed", "cancelled"}:

@@ -36,7 +36,7 @@ LogLevel VERBOSE
 # sshd without PAM refuses an account whose password is locked ("!"); "*" is no password, and not locked.
 COMMANDS = (
     "useradd --create-home --shell /bin/bash --password '*' admin",
-    "rm -f /etc/ssh/ssh_host_*",
+    "sh -c 'rm -f /etc/ssh/ssh_host_*'",
 )
 
 # What a host needs to be a host stays. This is for disks, terminals, updates and firmware, which it has not.

@@ -170,7 +170,9 @@ class Booting:
             async with asyncio.timeout(RESTORED_WITHIN):
                 vm.start(self.holder, "-incoming", f"file:{snapshot.memory}")
                 await ear.tell(vm.ear, "true")
-        except (TimeoutError, OSError, LabError):
+        except (TimeoutError, OSError, LabError) as error:
+            why = str(error) or f"it did not answer within {RESTORED_WITHIN:.0f} s"
+            print(f"{vm.name} cannot go on from its snapshot: {why}")
             vm.stop()
             snapshot.discard(snapshot.path)
             return False
