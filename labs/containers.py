@@ -61,9 +61,7 @@ def work(home: Home, lock: int) -> None:
 
 def states(home: Home, lab: Lab, ports: dict[str, int]) -> dict[str, str]:
     """Say how each host fares."""
-    return {
-        machine.name: host.state(home.cgroup / machine.name, ports.get(machine.name)) for machine in lab.machines
-    }
+    return {machine.name: host.state(home.cgroup / machine.name, ports.get(machine.name)) for machine in lab.machines}
 
 
 def execute(home: Home, name: str, command: list[str]) -> NoReturn:

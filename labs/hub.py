@@ -1,9 +1,8 @@
-"""The segment of a VM lab: a QEMU without a machine in it, which passes every frame on to all others that are plugged in.
+"""A segment of a VM lab: a QEMU without a machine, which passes every frame on to all that are plugged in.
 
 Its sockets are files: this machine's network stack knows nothing of the segment.
 """
 
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,4 +54,4 @@ class Hub:
                 pass_fds=[holder],
             )
         why = f"{self.segment} did not start: {log} says why"
-        until(lambda: all(os.path.exists(socket) for socket in self.sockets), STARTS_WITHIN, why)
+        until(lambda: all(socket.exists() for socket in self.sockets), STARTS_WITHIN, why)

@@ -152,7 +152,7 @@ VM = Form(
         "systemctl disable systemd-networkd-wait-online",
         "rm -f /usr/lib/udev/hwdb.bin",
     ),
-    (*units(*MASKED, "systemd-logind.service", "ipvsadm.service"), *(f"etc/udev/rules.d/{rule}" for rule in RULES)),
+    (*units(*MASKED, "ipvsadm.service"), *(f"etc/udev/rules.d/{rule}" for rule in RULES)),
 )
 
 FORMS = (CONTAINER, VM)
