@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from podnet.labs import initramfs, qemu
+from podnet.labs import backport, initramfs
 
 PACKING = (initramfs.MODULES, initramfs.TOOLS, initramfs.INIT, "2")
 SIZE = "3G"  # sparse
@@ -32,7 +32,7 @@ def pack(draft: Path, final: Path) -> Path:
     run("mke2fs", "-q", "-t", "ext4", "-d", root, image / DISK)
     # A VM's own disk begins as a copy of this one, which refers to the other by the place where it will be.
     run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", final / DISK, image / OVERLAY, SIZE)
-    qemu.unpack(draft, image / QEMU)
+    backport.unpack(draft, image / QEMU)
     return image
 
 

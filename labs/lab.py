@@ -6,28 +6,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
-from podnet.labs import access, containers, image, limits, modules, vms
+from podnet.labs import access, image, kind, limits, modules
 from podnet.labs.error import LabError
 from podnet.labs.home import Home
-from podnet.labs.plan import CONTAINERS, VMS, Lab
+from podnet.labs.plan import Lab
 from podnet.labs.process import become
 from podnet.labs.wait import STEP
 
 BURIED_WITHIN = 5.0
 
 
-def kind(lab: Lab) -> ModuleType:
-    """Return who knows how the lab's hosts are made."""
-    return {CONTAINERS: containers, VMS: vms}[lab.kind]
-
-
 def up(home: Home, asked: dict[str, int | str | None]) -> None:
     """Make the lab, complete it, or change its number of hosts; return when every host answers."""
     start = time.monotonic()
-    hosts = kind(shape(home, asked)[0])
+    hosts = kind.of(shape(home, asked)[0])
     for tool in hosts.TOOLS:
         if not shutil.which(tool):
             raise LabError(f"{tool} is not installed: ./setup installs what labs need")
@@ -120,7 +114,7 @@ def memberships() -> Iterator[str]:
 def status(home: Home) -> bool:
     """Print how each host fares; return whether all are up."""
     lab, ports = home.load()
-    states = kind(lab).states(home, lab, ports)
+    states = kind.of(lab).states(home, lab, ports)
     print(f"lab {lab.name}: {described(lab)}")
     print(f"{'NAME':8} {'ADDRESS':18} {'PORT':>5} STATE")
     for machine in lab.machines:
@@ -131,7 +125,7 @@ def status(home: Home) -> bool:
 def execute(home: Home, name: str, command: list[str]) -> NoReturn:
     """Become a command in a host."""
     known(home, name)
-    kind(home.load()[0]).execute(home, name, command)
+    kind.of(home.load()[0]).execute(home, name, command)
 
 
 def reboot(home: Home, name: str, *, hard: bool) -> None:
@@ -140,7 +134,7 @@ def reboot(home: Home, name: str, *, hard: bool) -> None:
     with home.locked() as lock:
         known(home, name)
         try:
-            kind(home.load()[0]).reboot(home, name, lock, hard=hard)
+            kind.of(home.load()[0]).reboot(home, name, lock, hard=hard)
         finally:
             give_away(home)
     print(f"{name} has started anew ({time.monotonic() - start:.1f} s)")

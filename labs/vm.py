@@ -113,7 +113,7 @@ class Vm:
         wires = {nic.dev: socket(self.home, nic, nic.dev) for nic in self.machine.nics}
         if self.spare:
             wires[SPARE] = socket(self.home, self.machine.nics[0], SPARE)
-        again = "" if self.qemu.major < 9 else ",reconnect-ms=500"  # noqa: PLR2004  # said since QEMU 9.2
+        again = ",reconnect-ms=500" if self.qemu.reconnects else ""
         return [
             *("-kernel", str(self.image / disk.KERNEL), "-initrd", str(self.image / disk.INITRD)),
             # What the guest has synced is to survive the end of QEMU, so no cache=unsafe.

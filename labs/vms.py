@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import NoReturn
 
-from podnet.labs import access, ear, host, image, qemu, recipe
+from podnet.labs import access, backport, ear, host, image, qemu, recipe
 from podnet.labs import vm as machines
-from podnet.labs.disk import OVERLAY, QEMU
+from podnet.labs.disk import OVERLAY
 from podnet.labs.error import LabError
 from podnet.labs.home import Home
 from podnet.labs.hub import Hub
@@ -22,7 +22,7 @@ from podnet.labs.snapshot import Snapshot
 from podnet.labs.vm import Vm
 from podnet.labs.wait import until
 
-TOOLS = ("mmdebstrap", "mke2fs", "qemu-img", qemu.SYSTEM, "unshare", "setpriv", "ssh", "ssh-keygen")
+TOOLS = ("mmdebstrap", "mke2fs", "qemu-img", backport.SYSTEM, "unshare", "setpriv", "ssh", "ssh-keygen")
 MOST = 8
 BOOTS_WITHIN = 600.0  # four at once take 30 s, and five times that where others use the processors
 RESTORED_WITHIN = 15.0
@@ -42,12 +42,13 @@ def check(home: Home, lab: Lab) -> None:
         raise LabError(f"--hosts {lab.hosts} is too many VMs for lab {home.name}: give a number from 1 to {MOST}")
 
 
-def bring_up(home: Home, _: int) -> None:
+def bring_up(home: Home, lock: int) -> None:
     """Bring the lab to the shape that its directory says."""
+    del lock  # no child of ours works on the lab after our end
     lab, ports = home.load()
     remove_surplus(home, lab, ports)
     with image.held(recipe.VM) as (path, holder):
-        chosen = qemu.found(path / QEMU)
+        chosen = qemu.found(path)
         alive = {machine.name for machine in lab.machines if (home.cgroup / machine.name).pids()}
         ports = {
             machine.name: ports[machine.name] if machine.name in alive else free(ports.get(machine.name, 0))
@@ -229,5 +230,6 @@ def boot_id(home: Home, name: str) -> str:
 
 def asked(home: Home, name: str, *command: str) -> str:
     """Return what a command prints on a host, if it answers."""
-    words = ["ssh", "-F", home.ssh_config, "-o", "ConnectTimeout=5", name, *command]
-    return subprocess.run(words, check=False, capture_output=True, text=True, timeout=60).stdout.strip()
+    words = ["ssh", "-F", str(home.ssh_config), "-o", "ConnectTimeout=5", name, *command]
+    done = subprocess.run(words, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return done.stdout.strip()
