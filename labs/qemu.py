@@ -5,7 +5,7 @@ from pathlib import Path
 
 from podnet.labs import backport, disk, kvm
 
-RECONNECTS_SINCE = (9, 2)
+RECONNECTS = {(9, 2): ",reconnect-ms=500", (8, 0): ",reconnect=1", (0,): ""}  # since which version it is said how
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class Qemu:
     accel: str
 
     @property
-    def reconnects(self) -> bool:
-        """Whether it plugs a NIC in again once a segment is back."""
-        return backport.numbers(self.version) >= RECONNECTS_SINCE
+    def reconnect(self) -> str:
+        """The option that plugs a NIC in again once its segment is back; nothing where there is none."""
+        return next(option for since, option in RECONNECTS.items() if backport.numbers(self.version) >= since)
 
     @property
     def has_igb(self) -> bool:

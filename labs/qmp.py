@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Qmp:
 
     async def save(self, memory: Path) -> None:
         """Write down what is in the machine's memory and devices; it then stands still."""
-        await self.ask("migrate", uri=f"file:{memory}")
+        await self.ask("migrate", uri=f"exec:cat >{shlex.quote(str(memory))}")
         while (status := (await self.ask("query-migrate"))["status"]) != "completed":
             if status in {"failed", "cancelled"}:
                 raise LabError(f"QEMU could not write {memory}: its migration {status}")

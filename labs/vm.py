@@ -19,7 +19,7 @@ MEMORY = 512  # MB
 OPENS_WITHIN = 20.0
 SPARE = "eth1"
 MANAGEMENT = "52:55:0a:00:02:0f"  # of mgmt0: slirp gives each VM a network of its own, so all may have the same
-KERNEL = ("root=/dev/vda", "rw", "console=ttyS0", "quiet", "mitigations=off", "audit=0", "net.ifnames=0")
+KERNEL = ("root=/dev/vda", "rw", "console=ttyS0", "quiet", "mitigations=off", "audit=0", "panic=1", "net.ifnames=0")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Vm:
         wires = {nic.dev: socket(self.home, nic, nic.dev) for nic in self.machine.nics}
         if self.spare:
             wires[SPARE] = socket(self.home, self.machine.nics[0], SPARE)
-        again = ",reconnect-ms=500" if self.qemu.reconnects else ""
+        again = self.qemu.reconnect
         return [
             *("-kernel", str(self.image / disk.KERNEL), "-initrd", str(self.image / disk.INITRD)),
             # What the guest has synced is to survive the end of QEMU, so no cache=unsafe.

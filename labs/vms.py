@@ -1,39 +1,25 @@
 """A lab of VMs: `up` and its like, where hosts are QEMUs and segments are hubs."""
 
 import asyncio
-import hashlib
 import shlex
 import shutil
 import socket
 import subprocess
-import time
-from dataclasses import dataclass
 from typing import NoReturn
 
-from podnet.labs import access, backport, ear, host, image, qemu, recipe
+from podnet.labs import access, backport, booting, host, image, qemu, recipe
 from podnet.labs import vm as machines
-from podnet.labs.disk import OVERLAY
 from podnet.labs.error import LabError
 from podnet.labs.home import Home
 from podnet.labs.hub import Hub
 from podnet.labs.plan import Lab, Machine
 from podnet.labs.process import become
-from podnet.labs.snapshot import Snapshot
+from podnet.labs.qemu import Qemu
 from podnet.labs.vm import Vm
 from podnet.labs.wait import until
 
 TOOLS = ("mmdebstrap", "mke2fs", "qemu-img", backport.SYSTEM, "unshare", "setpriv", "ssh", "ssh-keygen")
 MOST = 8
-BOOTS_WITHIN = 600.0  # four at once take 30 s, and five times that where others use the processors
-RESTORED_WITHIN = 15.0
-AT_ONCE = 4
-LOOK_EVERY = 0.1
-TAIL = 15
-SETTLED = """\
-systemctl is-system-running --wait
-until ip -4 addr show dev eth0 | grep -q inet; do sleep 0.1; done
-sync
-"""
 
 
 def check(home: Home, lab: Lab) -> None:
@@ -56,11 +42,9 @@ def bring_up(home: Home, lock: int) -> None:
         }
         home.save(lab, ports)
         access.write(home, lab, ports)
-        for hub in hubs(home, lab):
-            if not hub.runs:
-                hub.start(chosen, home.log, holder)
+        plug(home, lab, chosen, holder)
         vms = [Vm(home, machine, lab.mtu, ports[machine.name], path, chosen) for machine in lab.machines]
-        asyncio.run(Booting(access.names(lab), holder).all_of(vms))
+        asyncio.run(booting.Booting(access.names(lab), holder).all_of(vms))
 
 
 def remove_surplus(home: Home, lab: Lab, ports: dict[str, int]) -> None:
@@ -91,6 +75,16 @@ def hubs(home: Home, lab: Lab) -> list[Hub]:
     ]
 
 
+def plug(home: Home, lab: Lab, chosen: Qemu, holder: int) -> None:
+    """Start the segments that do not run."""
+    for hub in hubs(home, lab):
+        if not hub.runs:
+            hub.start(chosen, home.log, holder)
+            if not chosen.reconnect:  # its NICs stay unplugged until they are made anew
+                for machine in lab.machines:
+                    (home.cgroup / machine.name).remove()
+
+
 def free(wanted: int) -> int:
     """Return that port of 127.0.0.1 if nobody has it, else another."""
     for port in (wanted, 0):
@@ -102,90 +96,6 @@ def free(wanted: int) -> int:
                 continue
             return int(sock.getsockname()[1])
     raise LabError("no port of 127.0.0.1 is free")
-
-
-@dataclass(frozen=True)
-class Booting:
-    """One `up`: what all its VMs are told, and the descriptor that keeps their image."""
-
-    names: str
-    holder: int
-
-    async def all_of(self, vms: list[Vm]) -> None:
-        """Bring all up, a few at a time; tell of all that fail."""
-        turn = asyncio.Semaphore(AT_ONCE)
-        ends = await asyncio.gather(*(self.one(vm, turn) for vm in vms), return_exceptions=True)
-        for end in ends:
-            if isinstance(end, BaseException) and not isinstance(end, LabError):
-                raise end
-        if failed := [str(end) for end in ends if end]:
-            raise LabError("\n".join(failed))
-
-    async def one(self, vm: Vm, turn: asyncio.Semaphore) -> None:
-        """See one VM come up, whatever state it is in."""
-        async with turn:
-            start = time.monotonic()
-            try:
-                async with asyncio.timeout(BOOTS_WITHIN):
-                    if await self.settle(vm):
-                        print(f"{vm.name} is up ({time.monotonic() - start:.1f} s)", flush=True)
-            except (TimeoutError, OSError, LabError) as error:
-                raise LabError(complaint(vm, error)) from error
-
-    async def settle(self, vm: Vm) -> bool:
-        """Start the VM unless it runs, tell it what it has not been told; return whether it was not up before."""
-        told, script = vm.home.path / vm.name / "told", vm.script(self.names)
-        mark = hashlib.sha256(script.encode()).hexdigest()
-        if vm.runs and told.exists():
-            if host.greets(vm.port) and told.read_text() == mark:
-                return False
-        else:
-            await self.start(vm, anew=not told.exists() or not vm.disk.exists())
-        was_up = vm.runs and host.greets(vm.port)
-        # A VM that was restored believes that it is still the day of its snapshot.
-        await ear.tell(vm.ear, f"date --set=@{time.time():.2f}\n{script}")
-        told.write_text(mark)
-        while not await asyncio.to_thread(host.greets, vm.port):  # noqa: ASYNC110  # nothing there sets an Event
-            await asyncio.sleep(LOOK_EVERY)
-        return not was_up
-
-    async def start(self, vm: Vm, *, anew: bool) -> None:
-        """Start a VM: on its disk, or `anew` from a snapshot, or if there is none from the image, and make one."""
-        vm.stop()
-        snapshot = Snapshot(vm)
-        if not anew:
-            vm.start(self.holder)
-        elif not await self.restored(vm, snapshot):
-            print(f"{vm.name} boots", flush=True)
-            vm.new_disk(vm.image / OVERLAY)
-            vm.start(self.holder)
-            await ear.tell(vm.ear, SETTLED)
-            await snapshot.take()
-
-    async def restored(self, vm: Vm, snapshot: Snapshot) -> bool:
-        """Whether the VM goes on from its snapshot; one that does not answer is of no use to anybody."""
-        if not snapshot.memory.exists():
-            return False
-        vm.new_disk(snapshot.disk)
-        try:
-            async with asyncio.timeout(RESTORED_WITHIN):
-                vm.start(self.holder, "-incoming", f"file:{snapshot.memory}")
-                await ear.tell(vm.ear, "true")
-        except (TimeoutError, OSError, LabError) as error:
-            why = str(error) or f"it did not answer within {RESTORED_WITHIN:.0f} s"
-            print(f"{vm.name} cannot go on from its snapshot: {why}")
-            vm.stop()
-            snapshot.discard(snapshot.path)
-            return False
-        return True
-
-
-def complaint(vm: Vm, error: Exception) -> str:
-    """Say what is known of a VM that did not come up."""
-    why = str(error) or f"it did not answer within {BOOTS_WITHIN:.0f} s"
-    console = vm.home.console(vm.name)
-    said = console.read_text(errors="replace").splitlines()[-TAIL:] if console.exists() else []
-    return "\n".join([f"{vm.name}: {why}; {console} ends with:", *said])
 
 
 def states(home: Home, lab: Lab, ports: dict[str, int]) -> dict[str, str]:
@@ -204,8 +114,16 @@ def state(home: Home, machine: Machine, port: int | None, torn: set[str]) -> str
 
 
 def execute(home: Home, name: str, command: list[str]) -> NoReturn:
-    """Become a command in a host, by way of its sshd."""
-    become(["ssh", "-F", str(home.ssh_config), name, shlex.join(command)])
+    """Become a command in a host, by way of its sshd.
+
+    The connection is kept for the next one, as a new one takes an emulated processor half a second; not for long, and
+    not for other users of ssh_config, who may want to see the host key checked.
+    """
+    shared = [f"ControlPath={access.control(home)}/{name}.exec", "ControlMaster=auto", "ControlPersist=20"]
+    alive = ["ServerAliveInterval=5", "ServerAliveCountMax=2"]
+    options = [word for option in (*shared, *alive) for word in ("-o", option)]
+    ssh = ["ssh", "-F", str(home.ssh_config), *options, name, shlex.join(command)]
+    become((home.cgroup / "exec").entering(ssh))
 
 
 def reboot(home: Home, name: str, lock: int, *, hard: bool) -> None:
@@ -218,8 +136,8 @@ def reboot(home: Home, name: str, lock: int, *, hard: bool) -> None:
         asked(home, name, "systemctl", "reboot")
     until(
         lambda: boot_id(home, name) not in {before, ""},
-        BOOTS_WITHIN,
-        f"{name} did not come back within {BOOTS_WITHIN:.0f} s: see {home.console(name)}",
+        booting.BOOTS_WITHIN,
+        f"{name} did not come back within {booting.BOOTS_WITHIN:.0f} s: see {home.console(name)}",
     )
 
 
