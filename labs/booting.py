@@ -46,10 +46,22 @@ class Booting:
             start = time.monotonic()
             try:
                 async with asyncio.timeout(BOOTS_WITHIN):
-                    if await self.settle(vm):
-                        print(f"{vm.name} is up ({time.monotonic() - start:.1f} s)", flush=True)
+                    came_up = await self.settle_twice(vm)
             except (TimeoutError, OSError, LabError) as error:
                 raise LabError(complaint(vm, error)) from error
+            if came_up:
+                print(f"{vm.name} is up ({time.monotonic() - start:.1f} s)", flush=True)
+
+    async def settle_twice(self, vm: Vm) -> bool:
+        """Settle it; and again, if it ran, but was on its way down when we came."""
+        ran = vm.runs
+        try:
+            return await self.settle(vm)
+        except ear.EndedError:
+            if not ran:
+                raise
+            vm.stop()
+            return await self.settle(vm)
 
     async def settle(self, vm: Vm) -> bool:
         """Start the VM unless it runs, tell it what it has not been told; return whether it was not up before."""

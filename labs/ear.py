@@ -13,14 +13,28 @@ from podnet.labs.error import LabError
 ASK_EVERY = 0.3
 
 
+class EndedError(LabError):
+    """The VM ends, or has ended."""
+
+
 async def tell(socket: Path, script: str) -> None:
     """Have a VM run a shell script; return when it has, however long it takes to listen."""
+    try:
+        await converse(socket, script)
+    except OSError as error:
+        raise EndedError(f"it ended while it was told who it is ({error})") from error
+
+
+async def converse(socket: Path, script: str) -> None:
+    """Say the script, and hear how it ended."""
     reader, writer = await asyncio.open_unix_connection(socket)
     try:
         await listening(reader, writer)
         writer.write(b"script " + base64.b64encode(script.encode()) + b"\n")
         if (code := await answer(reader, "script")) != "0":
-            raise LabError(f"a script at {socket} ended with {code}:\n{script}")
+            raise LabError(
+                f"what it was told failed with exit code {code}: its journal says why, `journalctl -u podnet-ear`"
+            )
     finally:
         writer.close()
 
@@ -43,4 +57,4 @@ async def answer(reader: asyncio.StreamReader, word: str) -> str:
         match line.decode(errors="replace").split():
             case [said, code] if said == word:
                 return code
-    raise LabError("the VM ended while it was told who it is")
+    raise EndedError("it ended while it was told who it is")

@@ -161,12 +161,13 @@ class Vm:
 
     def script(self, names: str) -> str:
         """Return what makes it this host and no other, and starts its sshd."""
-        key = self.home.host_key(self.name).read_text()
+        key = self.home.host_key(self.name)
         files = {
             "/etc/hostname": f"{self.name}\n",
             "/etc/hosts": names,
             "/etc/ssh/authorized_keys": self.home.key.with_suffix(".pub").read_text(),
-            "/etc/ssh/ssh_host_ed25519_key": key,
+            "/etc/ssh/ssh_host_ed25519_key": key.read_text(),
+            "/etc/ssh/ssh_host_ed25519_key.pub": key.with_suffix(".pub").read_text(),
         }
         router = "echo net.ipv4.ip_forward=1 >/etc/sysctl.d/router.conf\nsysctl -q -p /etc/sysctl.d/router.conf\n"
         return "".join(

@@ -148,6 +148,8 @@ def boot_id(home: Home, name: str) -> str:
 
 def asked(home: Home, name: str, *command: str) -> str:
     """Return what a command prints on a host, if it answers."""
-    words = ["ssh", "-F", str(home.ssh_config), "-o", "ConnectTimeout=5", name, *command]
+    # A host that goes down in the middle of an answer never ends the connection: nobody is there to say so.
+    patience = ["-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=2"]
+    words = ["ssh", "-F", str(home.ssh_config), *patience, name, *command]
     done = subprocess.run(words, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return done.stdout.strip()
