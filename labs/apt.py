@@ -26,6 +26,11 @@ def sources(suite: str, etc: Path = Path("/etc/apt")) -> list[str]:
     return [found[name] for name in wanted if name in found] if suite in found else []
 
 
+def backports(suite: str) -> str | None:
+    """Return the line for the suite's backports, from the mirror that has the suite; None if no mirror is known."""
+    return next((line.replace(f" {suite} ", f" {suite}-backports ") for line in sources(suite)), None)
+
+
 def is_debian(entry: dict[str, str]) -> bool:
     """Whether an entry is of Debian itself, which others that serve the same suite are not."""
     return (

@@ -31,7 +31,7 @@ def named(name: str) -> "Home":
 
 def running() -> list["Home"]:
     """Return the places of the labs of this clone that run."""
-    return [home for path in sorted((clone() / ".lab").glob("*/lab.json")) if (home := Home(path.parent)).keeper]
+    return [home for path in sorted((clone() / ".lab").glob("*/lab.json")) if (home := Home(path.parent)).runs]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class Home:
     def keeper(self) -> int | None:
         """The process that keeps the lab, if it runs."""
         return (self.cgroup / "keeper").init()
+
+    @property
+    def runs(self) -> bool:
+        """Whether any process of the lab does."""
+        return bool(self.cgroup.pids())
 
     @property
     def ssh_config(self) -> Path:
@@ -109,7 +114,7 @@ class Home:
 
     def save(self, lab: Lab, ports: dict[str, int]) -> None:
         """Write down the shape and the ports, whole or not at all."""
-        saved = {**lab.numbers, "ports": ports}
+        saved = {"kind": lab.kind, **lab.numbers, "ports": ports}
         draft = self.path / "lab.json.new"
         draft.write_text(json.dumps(saved, indent=1) + "\n")
         draft.replace(self.path / "lab.json")
@@ -145,11 +150,15 @@ class Home:
 def parse(name: str, saved: bytes) -> tuple[Lab, dict[str, int]]:
     """Read what `save` wrote; ValueError if it is anything else."""
     match json.loads(saved):
-        case {"hosts": int(hosts), "segments": int(segments), "mtu": int(mtu), "ports": dict(ports)} if all(
-            isinstance(port, int) for port in ports.values()
-        ):
+        case {
+            "kind": "containers" | "VMs" as kind,
+            "hosts": int(hosts),
+            "segments": int(segments),
+            "mtu": int(mtu),
+            "ports": dict(ports),
+        } if all(isinstance(port, int) for port in ports.values()):
             try:
-                return Lab(name, hosts, segments, mtu), ports
+                return Lab(name, hosts, segments, mtu, kind), ports
             except LabError as error:
                 raise ValueError(str(error)) from error
     raise ValueError("no lab")

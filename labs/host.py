@@ -106,9 +106,10 @@ class Host:
             etc.joinpath("machine-id").write_text(f"{uuid.uuid4().hex}\n")
         ssh = etc / "ssh"
         ssh.joinpath("authorized_keys").write_bytes(self.home.key.with_suffix(".pub").read_bytes())
-        key = ssh / "ssh_host_ed25519_key"
-        key.touch(mode=0o600)
-        key.write_bytes(self.home.host_key(self.name).read_bytes())
+        key = self.home.host_key(self.name)
+        ssh.joinpath(key.name).touch(mode=0o600)
+        for half in (key, key.with_suffix(".pub")):
+            ssh.joinpath(half.name).write_bytes(half.read_bytes())
         if len(self.machine.nics) > 1:
             etc.joinpath("sysctl.d/router.conf").write_text("net.ipv4.ip_forward = 1\n")
 

@@ -1,4 +1,4 @@
-"""The image: one unpacked Debian, made once, which every host of every lab has as its lower layer."""
+"""The images: one Debian in two forms, each made once, which every host of every lab has beneath its own files."""
 
 import fcntl
 import hashlib
@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from podnet.labs import apt, recipe
+from podnet.labs import apt, disk, recipe
 from podnet.labs.error import LabError
+from podnet.labs.recipe import Form
 
 SAY_EVERY = 5.0
 
@@ -24,23 +25,23 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "podnet"
 
 
-def path() -> Path:
+def path(form: Form) -> Path:
     """Return where the image of today's recipe is, or will be."""
-    whole = (recipe.SUITE, recipe.PACKAGES, recipe.FILES, recipe.COMMANDS, recipe.MASKED)
-    return cache() / f"{recipe.SUITE}-{hashlib.sha256(repr(whole).encode()).hexdigest()[:12]}"
+    recipe_and_packing = repr((form, disk.PACKING if form is recipe.VM else None))
+    return cache() / f"{recipe.SUITE}-{form.name}-{hashlib.sha256(recipe_and_packing.encode()).hexdigest()[:12]}"
 
 
 @contextmanager
-def held() -> Iterator[tuple[Path, int]]:
+def held(form: Form) -> Iterator[tuple[Path, int]]:
     """Make the image if it is not there; yield it, with a descriptor that keeps it for who inherits that."""
     with locked() as lock:
         sweep()
-        if not path().exists():
-            build(lock)
-        image = os.open(path(), os.O_RDONLY)
+        if not path(form).exists():
+            build(form, lock)
+        image = os.open(path(form), os.O_RDONLY)
         fcntl.flock(image, fcntl.LOCK_SH)
     try:
-        yield path(), image
+        yield path(form), image
     finally:
         os.close(image)
 
@@ -67,8 +68,9 @@ def tidy() -> None:
 
 def sweep() -> None:
     """Remove what a killed build left, and images of older recipes that no lab stands on."""
+    current = [path(form) for form in recipe.FORMS]
     for found in cache().iterdir():
-        if found.is_dir() and found != path() and unused(found):
+        if found.is_dir() and found not in current and unused(found):
             shutil.rmtree(found)
 
 
@@ -84,32 +86,33 @@ def unused(image: Path) -> bool:
     return True
 
 
-def build(lock: int) -> None:
+def build(form: Form, lock: int) -> None:
     """Make the image under another name; only when it is whole does it get its own."""
     start = time.monotonic()
     draft = cache() / "draft"
     (draft / "tmp").mkdir(parents=True)
-    print(f"making the Debian image {path()}")
-    mmdebstrap(draft, lock)
-    finish(draft / "root")
-    (draft / "root").rename(path())
+    print(f"making the Debian image {path(form)}", flush=True)
+    mmdebstrap(form, draft, lock)
+    finish(form, draft / "root")
+    made = disk.pack(draft, path(form)) if form is recipe.VM else draft / "root"
+    made.rename(path(form))
     shutil.rmtree(draft)
     print(f"the image is made ({time.monotonic() - start:.0f} s)")
 
 
-def mmdebstrap(draft: Path, lock: int) -> None:
+def mmdebstrap(form: Form, draft: Path, lock: int) -> None:
     """Unpack and configure the packages in draft/root."""
     command = [
-        *("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(recipe.PACKAGES)}"),
+        *("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(form.packages)}"),
         *(f"--aptopt={setting}" for setting in apt.settings()),
-        *(f'--customize-hook=chroot "$1" {command}' for command in recipe.COMMANDS),
+        *(f'--customize-hook=chroot "$1" {command}' for command in form.commands),
         *(recipe.SUITE, str(draft / "root"), *apt.sources(recipe.SUITE)),
     ]
     # If we are killed, mmdebstrap must not go on, nor its chroot's mounts stay: we die, so unshare dies, so
     # process 1 of its pid namespace dies, and the kernel ends all the others and drops their mounts. Until the
     # last of them is gone they hold the lock, so that nobody sweeps while they still write.
     mortal = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    environment = {**os.environ, "TMPDIR": str(draft / "tmp")}
+    environment = {**os.environ, "TMPDIR": str(draft / "tmp"), "INITRD": "No"}  # Debian's initrd would not be used
     on_terminal = sys.stderr.isatty()  # there mmdebstrap draws its own progress
     with subprocess.Popen(
         [*mortal, *command],
@@ -144,11 +147,11 @@ def follow(stream: IO[bytes]) -> list[str]:
                 said_at = now
 
 
-def finish(root: Path) -> None:
+def finish(form: Form, root: Path) -> None:
     """Write the recipe's own files, and mask what no host of a lab needs."""
-    for name, text in recipe.FILES.items():
+    for name, text in form.files.items():
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    for unit in recipe.MASKED:
-        (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
+    for name in form.masked:
+        (root / name).symlink_to("/dev/null")

@@ -1,56 +1,55 @@
-"""The commands on a lab, as the machine sees them: up, down, status, exec, ssh."""
+"""The commands on a lab, as the machine sees them: up, down, status, exec, ssh, reboot."""
 
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from podnet.labs import access, host, image, limits, modules
+from podnet.labs import access, image, kind, limits, modules
 from podnet.labs.error import LabError
 from podnet.labs.home import Home
 from podnet.labs.plan import Lab
+from podnet.labs.process import become
 from podnet.labs.wait import STEP
 
-TOOLS = ("mmdebstrap", "systemd-nspawn", "unshare", "nsenter", "setpriv", "mount", "ssh", "ssh-keygen")
 BURIED_WITHIN = 5.0
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PYTHON = (sys.executable, "-P", "-m")  # -P: what lies where the user stands is not run as root
 
 
-def up(home: Home, hosts: int | None, segments: int | None, mtu: int | None) -> None:
+def up(home: Home, asked: dict[str, int | str | None]) -> None:
     """Make the lab, complete it, or change its number of hosts; return when every host answers."""
-    for tool in TOOLS:
+    start = time.monotonic()
+    hosts = kind.of(shape(home, asked)[0])
+    for tool in hosts.TOOLS:
         if not shutil.which(tool):
             raise LabError(f"{tool} is not installed: ./setup installs what labs need")
-    start = time.monotonic()
-    asked = {"hosts": hosts, "segments": segments, "mtu": mtu}
-    limits.check(home, shape(home, asked)[0])  # refuse before anything is made
+    hosts.check(home, shape(home, asked)[0])  # refuse before anything is made
     with home.locked() as lock:
         lab, ports = shape(home, asked)
         home.save(lab, ports)
-        modules.load(home.path.parent)
         try:
             access.make_control(home, owner()[0])
-            if not home.keeper:
-                start_keeper(home)
-            work(home, lock)
+            hosts.bring_up(home, lock)
         finally:
             give_away(home)
     print(f"lab {home.name} is up: {described(lab)} ({time.monotonic() - start:.1f} s)")
     print(f"  podnet lab ssh{home.option} {lab.nodes[0].name}")
 
 
-def shape(home: Home, asked: dict[str, int | None]) -> tuple[Lab, dict[str, int]]:
+def shape(home: Home, asked: dict[str, int | str | None]) -> tuple[Lab, dict[str, int]]:
     """Return the lab that is asked for, and the ports that its hosts have already."""
-    given = {option: value for option, value in asked.items() if value is not None}
+    given: dict[str, Any] = {option: value for option, value in asked.items() if value is not None}
     if not home.saved():
         return Lab(home.name, **given), {}
     have, ports = home.load()
-    want = Lab(home.name, **{**have.numbers, **given})
+    want = replace(have, **given)
+    if have.kind != want.kind:
+        raise LabError(
+            f"lab {home.name} is of {have.kind}, which cannot become {want.kind} while it is there: "
+            f"`podnet lab down{home.option}` first"
+        )
     for option in ("segments", "mtu"):
         now, then = have.numbers[option], want.numbers[option]
         if now != then:
@@ -64,36 +63,7 @@ def shape(home: Home, asked: dict[str, int | None]) -> tuple[Lab, dict[str, int]
 def described(lab: Lab) -> str:
     """Say a lab's shape."""
     segments = "1 segment" if lab.segments == 1 else f"{lab.segments} segments"
-    return f"{limits.counted(lab.hosts)}, {segments}, mtu {lab.mtu}"
-
-
-def start_keeper(home: Home) -> None:
-    """Start the lab's keeper, which from then on is nobody's child."""
-    home.cgroup.remove()  # what a keeper that was killed has left
-    isolated = [
-        *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child=KILL", "--mount-proc")
-    ]
-    with image.held() as (path, holder), home.log.open("w") as log:
-        keeper = subprocess.Popen(
-            (home.cgroup / "keeper").entering([*isolated, *PYTHON, "podnet.labs.keeper", str(path)]),
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=[holder],
-        )
-        said = keeper.stdout.readline() if keeper.stdout else b""
-        if said != b"ready\n":
-            raise LabError(f"the lab's keeper did not start: {home.log.read_text().strip()}")
-
-
-def work(home: Home, lock: int) -> None:
-    """Let the worker do the rest inside of the lab; it holds the lock too, should we be killed."""
-    inside = ["nsenter", "--target", str(home.keeper), "--mount", "--pid"]
-    done = subprocess.run([*inside, *PYTHON, "podnet.labs.worker", str(home.path)], check=False, pass_fds=[lock])
-    if done.returncode:
-        sys.exit(done.returncode)
+    return f"{limits.counted(lab.hosts)}, {segments}, mtu {lab.mtu}, {lab.kind}"
 
 
 def owner() -> tuple[int, int]:
@@ -144,33 +114,30 @@ def memberships() -> Iterator[str]:
 def status(home: Home) -> bool:
     """Print how each host fares; return whether all are up."""
     lab, ports = home.load()
-    states = {machine: host.state(home.cgroup / machine.name, ports.get(machine.name)) for machine in lab.machines}
+    states = kind.of(lab).states(home, lab, ports)
     print(f"lab {lab.name}: {described(lab)}")
     print(f"{'NAME':8} {'ADDRESS':18} {'PORT':>5} STATE")
-    for machine, state in states.items():
-        print(f"{machine.name:8} {machine.address!s:18} {ports.get(machine.name, '-'):>5} {state}")
+    for machine in lab.machines:
+        print(f"{machine.name:8} {machine.address!s:18} {ports.get(machine.name, '-'):>5} {states[machine.name]}")
     return set(states.values()) == {"up"}
 
 
 def execute(home: Home, name: str, command: list[str]) -> NoReturn:
-    """Become a command in a host, without its sshd."""
-    init = (home.cgroup / known(home, name)).init()
-    if not init:
-        raise LabError(f"{name} is not running: `podnet lab up{home.option}` starts it")
-    environment = [f"PATH={PATH}", "HOME=/root", "USER=root", f"TERM={os.environ.get('TERM', 'dumb')}"]
-    become(
-        [
-            "nsenter",
-            "--target",
-            str(init),
-            "--all",
-            "env",
-            "--ignore-environment",
-            "--chdir=/root",
-            *environment,
-            *command,
-        ]
-    )
+    """Become a command in a host."""
+    known(home, name)
+    kind.of(home.load()[0]).execute(home, name, command)
+
+
+def reboot(home: Home, name: str, *, hard: bool) -> None:
+    """Have a host start anew, with the files it has; return when it has."""
+    start = time.monotonic()
+    with home.locked() as lock:
+        known(home, name)
+        try:
+            kind.of(home.load()[0]).reboot(home, name, lock, hard=hard)
+        finally:
+            give_away(home)
+    print(f"{name} has started anew ({time.monotonic() - start:.1f} s)")
 
 
 def ssh(home: Home, name: str, command: list[str]) -> NoReturn:
@@ -184,9 +151,3 @@ def known(home: Home, name: str) -> str:
     if name not in names:
         raise LabError(f"lab {home.name} has no host {name}, it has {', '.join(names)}")
     return name
-
-
-def become(command: list[str]) -> NoReturn:
-    """Replace this process."""
-    sys.stdout.flush()
-    os.execvp(command[0], command)  # noqa: S606  # no shell is wanted

@@ -17,6 +17,7 @@ from podnet.labs.error import LabError
 NAME = re.compile(r"[a-z0-9-]{1,20}")
 ALLOWED = {"hosts": range(1, 201), "segments": range(1, 9), "mtu": range(656, 65536)}
 
+CONTAINERS, VMS = "containers", "VMs"
 ROUTER = "router"
 GATEWAY = 1  # the last byte of a segment's gateway; node N has N + 10
 FIRST_NODE = 10
@@ -59,6 +60,7 @@ class Lab:
     hosts: int = 3
     segments: int = 1
     mtu: int = 1500
+    kind: str = CONTAINERS
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""

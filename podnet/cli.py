@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 from podnet.labs import home, lab
 from podnet.labs.error import LabError
+from podnet.labs.plan import VMS
+from podnet.labs.process import PYTHON, become
 
-ROOT_ONLY = ("up", "down", "exec")
+ROOT_ONLY = ("up", "down", "exec", "reboot")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -33,18 +35,22 @@ def parse(words: list[str]) -> argparse.Namespace:
     cut = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(prog="podnet", description="Container networking on Linux hosts.")
     nouns = parser.add_subparsers(required=True, metavar="lab")
-    verbs = nouns.add_parser("lab", help="a lab of container hosts on this machine").add_subparsers(
-        dest="verb", required=True, metavar="up|down|status|exec|ssh"
+    verbs = nouns.add_parser("lab", help="a lab of hosts on this machine").add_subparsers(
+        dest="verb", required=True, metavar="up|down|status|exec|ssh|reboot"
     )
     up = verbs.add_parser("up", help="make a lab, complete it, or change its number of hosts")
     up.add_argument("--hosts", type=int, metavar="N", help="how many (3)")
     up.add_argument("--segments", type=int, metavar="S", help="how many L2 segments, joined by a router (1)")
     up.add_argument("--mtu", type=int, metavar="M", help="MTU of the underlay (1500)")
+    up.add_argument("--vms", action="store_const", const=VMS, dest="kind", help="VMs for hosts, not containers")
     down = verbs.add_parser("down", help="remove a lab and every trace of it")
     status = verbs.add_parser("status", help="how the hosts fare; exit code 1 if one is not up")
     execute = verbs.add_parser("exec", usage="podnet lab exec [--name NAME] HOST -- CMD ...", help="run CMD in a host")
     ssh = verbs.add_parser("ssh", usage="podnet lab ssh [--name NAME] HOST [-- CMD ...]", help="log in to a host")
-    for verb in (up, down, status, execute, ssh):
+    reboot = verbs.add_parser("reboot", help="start a host anew, with the files it has")
+    reboot.add_argument("--hard", action="store_true", help="cut its power first")
+    reboot.add_argument("host", metavar="HOST")
+    for verb in (up, down, status, execute, ssh, reboot):
         verb.add_argument("--name", default=home.DEFAULT, help=f"which lab ({home.DEFAULT})")
     for verb in (execute, ssh):
         verb.add_argument("host", metavar="HOST")
@@ -64,7 +70,7 @@ def run(asked: argparse.Namespace) -> int:
     place = home.named(asked.name)
     match asked.verb:
         case "up":
-            lab.up(place, asked.hosts, asked.segments, asked.mtu)
+            lab.up(place, {option: getattr(asked, option) for option in ("hosts", "segments", "mtu", "kind")})
         case "down":
             lab.down(place)
         case "status":
@@ -73,6 +79,8 @@ def run(asked: argparse.Namespace) -> int:
             lab.execute(place, asked.host, asked.command)
         case "ssh":
             lab.ssh(place, asked.host, asked.command)
+        case "reboot":
+            lab.reboot(place, asked.host, hard=asked.hard)
     return 0
 
 
@@ -80,7 +88,7 @@ def become_root(words: list[str]) -> None:
     """Run the same again under sudo; does not return."""
     if not shutil.which("sudo"):
         raise LabError("labs are made by root, and there is no sudo: run this as root")
-    lab.become(["sudo", "--", *lab.PYTHON, "podnet.cli", *words])
+    become(["sudo", "--", *PYTHON, "podnet.cli", *words])
 
 
 if __name__ == "__main__":

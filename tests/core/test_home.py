@@ -8,27 +8,29 @@ from pyinfra.api.exceptions import InventoryError
 from podnet.labs import inventory
 from podnet.labs.error import LabError
 from podnet.labs.home import Home
-from podnet.labs.plan import Lab
+from podnet.labs.plan import CONTAINERS, VMS, Lab
 
 
-def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
-    """Shape and ports come back as they were."""
+@pytest.mark.parametrize("kind", [CONTAINERS, VMS])
+def test_what_was_saved_is_loaded(tmp_path: Path, kind: str) -> None:
+    """Kind, shape and ports come back as they were."""
     home = Home(tmp_path / "net")
     home.path.mkdir()
-    lab, ports = Lab("net", 2, 1, 9000), {"node1": 40001, "node2": 40002}
+    lab, ports = Lab("net", 2, 1, 9000, kind), {"node1": 40001, "node2": 40002}
     home.save(lab, ports)
     assert home.load() == (lab, ports)
 
 
 BROKEN = {
     "empty": b"",
-    "truncated": b'{"hosts": 3, "segments": 1, "mtu": 15',
+    "truncated": b'{"kind": "VMs", "hosts": 3, "segments": 1, "mtu": 15',
     "garbage": b"\x80\xff\x00",
     "no object": b"[3]",
-    "no ports": b'{"hosts": 3, "segments": 1, "mtu": 1500}',
-    "no number": b'{"hosts": "3", "segments": 1, "mtu": 1500, "ports": {}}',
-    "no port": b'{"hosts": 3, "segments": 1, "mtu": 1500, "ports": {"node1": null}}',
-    "out of range": b'{"hosts": 999, "segments": 1, "mtu": 1500, "ports": {}}',
+    "no ports": b'{"kind": "VMs", "hosts": 3, "segments": 1, "mtu": 1500}',
+    "no number": b'{"kind": "VMs", "hosts": "3", "segments": 1, "mtu": 1500, "ports": {}}',
+    "no port": b'{"kind": "VMs", "hosts": 3, "segments": 1, "mtu": 1500, "ports": {"node1": null}}',
+    "no such kind": b'{"kind": "sheep", "hosts": 3, "segments": 1, "mtu": 1500, "ports": {}}',
+    "out of range": b'{"kind": "VMs", "hosts": 999, "segments": 1, "mtu": 1500, "ports": {}}',
 }
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from podnet.labs import lab, limits
+from podnet.labs import containers, lab, limits
 from podnet.labs.error import LabError
 from podnet.labs.home import Home
 from podnet.labs.plan import Lab
@@ -46,11 +46,11 @@ def test_hosts_without_room_are_refused_with_the_number_that_has_room(proc: Path
 @pytest.mark.usefixtures("proc")
 def test_up_refuses_before_anything_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Not even the lab's directory."""
-    monkeypatch.setattr(lab, "TOOLS", ())
+    monkeypatch.setattr(containers, "TOOLS", ())
     monkeypatch.setattr(Home, "locked", None)  # from there on something is made
     home = Home(tmp_path / ".lab" / "large")
     with pytest.raises(LabError, match=r"41 hosts .* room for 28:"):  # 40 nodes and their router
-        lab.up(home, 40, 2, None)
+        lab.up(home, {"hosts": 40, "segments": 2})
     assert not home.path.parent.exists()
 
 
