@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.at import At
+from tests.lab.by_hand import Hand, Shells
 
 
 @pytest.fixture(scope="module")
 def at(request: pytest.FixtureRequest) -> Iterator[At]:
     """Return a lab of three bare hosts on one segment."""
-    lab = At(f"{request.module.__name__.rpartition('.')[2].removeprefix('test_')}"[:20])
+    lab = At(f"{request.module.__name__.rpartition('.')[2].removeprefix('test_').replace('_', '-')}"[:20])
     lab.up()
     yield lab
     lab.down()
@@ -22,3 +23,19 @@ def vxlan(at: At) -> At:
     applied = at.apply()
     assert applied.code == 0, applied.log
     return at
+
+
+@pytest.fixture(scope="module")
+def shells(at: At) -> Iterator[Shells]:
+    """Return shells of the lab's hosts."""
+    shells = Shells(at)
+    yield shells
+    shells.close()
+
+
+@pytest.fixture
+def hand(shells: Shells) -> Iterator[Hand]:
+    """Return the lab for an experiment by hand, and take away what that made."""
+    hand = Hand(shells)
+    yield hand
+    hand.clean()

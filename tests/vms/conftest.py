@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.at import At
+from tests.lab.conftest import hand, shells
+
+__all__ = ["at", "hand", "shells"]
 
 
 @pytest.fixture(scope="module")
