@@ -244,10 +244,7 @@ def _remade(want: State, ours: State, broken: set[str]) -> set[Place]:
     """
     wanted, seen = dict(_places(want)), dict(_places(ours))
     remade = {place for place, link in seen.items() if isinstance(link, Veth) and link.netns in broken}
-    # A namespace that goes would take its end of a cable along at a time of the kernel's own choice.
     going = ours.pods.keys() - want.pods.keys()
-    cables = (link for (netns, _), link in seen.items() if isinstance(link, Veth) and netns in going)
-    remade |= {(cable.netns, cable.peer) for cable in cables if cable.netns and cable.netns in want.pods}
     # The kernel lets no wire carry both macvlan and ipvlan devices.
     remade |= {
         place for place, link in seen.items() if place[0] in going and rivals(link) & {*map(wire, wanted.values())}

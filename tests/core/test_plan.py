@@ -125,6 +125,12 @@ def lose(table: str, key: tuple[str | int, ...]) -> Callable[[Kernel], object]:
     return lambda kernel: kernel.tables[table].remove(kernel.find(table, key))
 
 
+def usurp(kernel: Kernel) -> None:
+    """Let a cable of ours have the bridge's name."""
+    kernel.del_link("cni0")
+    kernel.add_link(Veth("cni0", 1450, None, "02:00:00:00:00:01"))
+
+
 NEIGHBOURS = (
     f"neigh replace 10.244.2.0 lladdr {MAC2} dev flannel.1 nud permanent",
     f"neigh replace 10.244.3.0 lladdr {MAC3} dev flannel.1 nud permanent",
@@ -157,6 +163,19 @@ CABLE_ANEW = (
     "addr replace 10.244.1.2/24 dev eth0",
     "route replace 0.0.0.0/0 via 10.244.1.1 dev eth0 proto 77",
     "route replace 10.244.0.0/16 via 10.244.1.1 dev eth0 proto 77",
+)
+BRIDGE_ANEW = (
+    "link add cni0 address 0a:58:0a:f4:01:01 type bridge",
+    "link set cni0 mtu 1450 alias podnet up",
+    *(
+        line
+        for dev in sorted([CABLE.dev, CABLE2.dev])
+        for line in (f"link set {dev} master cni0", f"link set {dev} type bridge_slave hairpin on")
+    ),
+    "addr replace 10.244.1.1/24 dev cni0",
+    "net/ipv4/conf/cni0/forwarding = 1",
+    "net/ipv4/conf/cni0/rp_filter = 2",
+    "net/ipv6/conf/cni0/accept_ra = 0",
 )
 POD_ANEW = (
     *CABLE_ANEW[:5],
@@ -212,17 +231,13 @@ DAMAGES = [
     Damage(
         "a bridge is deleted",
         ip("link del cni0"),
-        "link add cni0 address 0a:58:0a:f4:01:01 type bridge",
-        "link set cni0 mtu 1450 alias podnet up",
-        *(
-            line
-            for dev in sorted([CABLE.dev, CABLE2.dev])
-            for line in (f"link set {dev} master cni0", f"link set {dev} type bridge_slave hairpin on")
-        ),
-        "addr replace 10.244.1.1/24 dev cni0",
-        "net/ipv4/conf/cni0/forwarding = 1",
-        "net/ipv4/conf/cni0/rp_filter = 2",
-        "net/ipv6/conf/cni0/accept_ra = 0",
+        *BRIDGE_ANEW,
+    ),
+    Damage(
+        "a bridge's place holds a device of ours of another kind",
+        usurp,
+        "link del cni0",
+        *BRIDGE_ANEW,
     ),
     Damage(
         "a stale tunnel is there", lambda k: k.add_link(replace(TUNNEL, dev="flannel.9", vni=9)), "link del flannel.9"

@@ -14,7 +14,7 @@ from podnet.inventory import read
 from podnet.marks import ANY_ALIAS, ANY_CHAIN, ANY_NETNS, LAST_PROTO, OTHERS_PROTO, Marks, of
 from podnet.obstacles import obstacles
 from podnet.plan import owned, plan
-from podnet.state import TABLES, State
+from podnet.state import TABLES, Bridge, State
 from tests.core import goldens
 from tests.core.examples import cluster, hosts
 from tests.core.goldens import MODES
@@ -186,3 +186,13 @@ def test_two_clusters_of_one_network_are_refused() -> None:
     want = want_of("vxlan", of_both)
     said = " ".join(obstacles(want, kernel.see(want), of_both, "node1"))
     assert "`network` 10.244.0.0/16 overlaps 10.244.1.1/24 of the device cni0, which is not podnet's" in said
+
+
+def test_one_clusters_notes_do_not_make_another_known() -> None:
+    """A stranger's device is not taken for a damaged one of ours because somebody else's settings are noted."""
+    kernel = host()
+    put(kernel, "vxlan", FIRST)
+    kernel.add_link(Bridge("cni.7", 1500, "02:aa:00:00:00:01", alias=""))
+    want = want_of("vxlan", SEVENTH)
+    (reason,) = obstacles(want, kernel.see(want), SEVENTH, "node1")
+    assert reason.startswith("the device cni.7 exists on a host where nothing else is podnet's; podnet needs the name")
