@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from podnet import spell
 from podnet.plan import FORWARD_ALL, MODULES, Plan
-from podnet.state import Address, Device, Item, Route, Sysctl
+from podnet.state import Address, Device, Item, Route, Sysctl, newborn
 
 FOLDER = "/etc/podnet"
 SAVED = f"{FOLDER}/sysctls"
@@ -89,7 +89,7 @@ def _inside(netns: str, pod: Plan) -> Iterator[Section]:
 
 def _begin(link: Item) -> list[str]:
     """Spell what is left to do for a device that `_planted` has made, or that came as a cable's end."""
-    return [spell.settle(link)] if isinstance(link, Device) else spell.add(link)
+    return [spell.settle(link, newborn(link.dev))] if isinstance(link, Device) else spell.add(link)
 
 
 def _clear(plan: Plan) -> Iterator[Section]:

@@ -33,6 +33,7 @@ from podnet.state import (
     State,
     Sysctl,
     Veth,
+    newborn,
 )
 
 FORWARD_ALL = "net/ipv4/ip_forward"
@@ -256,6 +257,8 @@ def _remade(want: State, ours: State, broken: set[str]) -> set[Place]:
         for link in ours.links
         if (HOST, link.dev) not in wanted and isinstance(link, Device) and (type(link), link.claim) in claims
     }
+    # What a run that was cut had not named yet.
+    remade |= {(netns, newborn(dev)) for netns, dev in wanted if netns != HOST} & seen.keys()
     for place, link in wanted.items():
         match link, seen.get(place):
             case Veth(netns=str(netns)), old if netns in want.pods:

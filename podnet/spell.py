@@ -25,6 +25,7 @@ from podnet.state import (
     Sysctl,
     Veth,
     Vxlan,
+    newborn,
 )
 
 FORWARDING = 3  # linux/if_bridge.h, BR_STATE_FORWARDING
@@ -64,7 +65,7 @@ def add(item: Item) -> list[str]:
 
 def make(link: Device, netns: str = "") -> str:
     """Spell the line that makes a device from the host's namespace, in that of a pod if one is named."""
-    place = f"{link.dev} netns {netns}" if netns else link.dev
+    place = f"{newborn(link.dev)} netns {netns}" if netns else link.dev
     match link:
         case Bridge():
             return f"link add {place} address {link.mac} type bridge"
@@ -88,11 +89,12 @@ def make(link: Device, netns: str = "") -> str:
             raise TypeError(f"{link} is of a kind that nobody has spelled")
 
 
-def settle(link: Device) -> str:
-    """Spell the line that makes a new device ours and starts it."""
+def settle(link: Device, born: str = "") -> str:
+    """Spell the line that makes a new device ours and starts it, under its own name if it was born under another."""
     # A bridge takes the smallest MTU of its ports, unless its own is changed after it was made.
     mtu = f"mtu {link.mtu} " if isinstance(link, Bridge) else ""
-    return f"link set {link.dev} {mtu}alias {link.alias} up"
+    name = f"{born} name {link.dev}" if born else link.dev
+    return f"link set {name} {mtu}alias {link.alias} up"
 
 
 def change(have: Item, want: Item) -> list[str]:

@@ -58,6 +58,15 @@ class Device(Link):
         return tuple(getattr(self, name) for name in self.CLAIM)
 
 
+def newborn(dev: str) -> str:
+    """Name a pod's device until it is there.
+
+    We would like to make it under its own name; Linux before 6.14 looks that name up in the namespace that we speak
+    from, finds the host's eth0, and refuses (rtnl_newlink); hence it gets its name in the pod.
+    """
+    return f"new-{dev}"
+
+
 @dataclass(frozen=True, slots=True)
 class Bridge(Device):
     """A software switch, without a spanning tree and without VLANs of its own."""

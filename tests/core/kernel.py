@@ -146,6 +146,8 @@ class Kernel:
         """Carry out a line of `ip -batch -`."""
         match line.split():
             case ["link", "add", dev, "netns", netns, *words]:
+                if self._held("links", (dev,)):
+                    raise Refused(f"File exists: {line}")  # Linux before 6.14 looks in the wrong namespace too
                 self._make(self._at(netns), dev, words)
             case ["link", "add", dev, *words]:
                 self._make(self, dev, words)
@@ -402,9 +404,14 @@ class Kernel:
                     self.put("links", replace(link, alias=next(rest)))
                 case "mtu":
                     self.put("links", replace(link, mtu=int(next(rest))))
+                case "name" if not link.up:
+                    self.tables["links"].remove(link)
+                    self.sysctls = {path: value for path, value in self.sysctls.items() if f"/{dev}/" not in path}
+                    dev = next(rest)
+                    self.add_link(replace(link, dev=dev))
                 case "address":
                     self.put("links", replace(link, mac=next(rest)))
-                    self._drop("neighbours", lambda item: item.dev == dev)
+                    self._drop("neighbours", lambda item, link=link: item.dev == link.dev)
                 case _:
                     raise Refused(f"link set {dev} {word}")
 

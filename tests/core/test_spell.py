@@ -267,7 +267,7 @@ def test_every_kind_of_item_is_spelled_here() -> None:
 
 def test_a_device_of_a_pod_is_made_from_the_host() -> None:
     """The host knows all that it names: the lower device, the other pod."""
-    assert spell.make(IPVLAN, "podnet-a") == "link add eth0 netns podnet-a link eth1 mtu 1500 type ipvlan mode l2"
+    assert spell.make(IPVLAN, "podnet-a") == "link add new-eth0 netns podnet-a link eth1 mtu 1500 type ipvlan mode l2"
 
 
 OTHER = {

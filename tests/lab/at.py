@@ -86,6 +86,11 @@ class At:
         done = run("podnet", "lab", "up", "--name", self.name, *options)
         assert done.code == 0, done.said
 
+    def reboot(self, host: str, *options: str) -> None:
+        """Have a host boot, as by `systemctl reboot`; `--hard` cuts its power first."""
+        done = run("podnet", "lab", "reboot", "--name", self.name, *options, host)
+        assert done.code == 0, done.said
+
     def down(self) -> None:
         done = run("podnet", "lab", "down", "--name", self.name)
         assert done.code == 0, done.said

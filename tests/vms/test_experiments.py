@@ -82,7 +82,7 @@ def test_namespace_is_born_forwarding_on_a_forwarding_host(hand: Hand) -> None:
 def reboot(hand: Hand, host: str) -> None:
     """Start a host anew, and forget the shell that ended with it."""
     hand.shells.pop(host).close()
-    hand.shells.at.reboot(host)  # type: ignore[attr-defined]  # it comes with the VM labs
+    hand.shells.at.reboot(host)
 
 
 def test_bridges_call_iptables_after_a_reboot_only_if_two_files_say_so(hand: Hand) -> None:
