@@ -70,6 +70,8 @@ class Booting:
         if was_up and told.same(script):
             return False
         if not (vm.runs and told.image):
+            if told.image not in {"", vm.image.name}:
+                print(f"{vm.name} begins with a new disk: the recipe that its old one was made from has changed")
             await self.start(vm, anew=told.image != vm.image.name or not vm.disk.exists())
         # A VM that was restored believes that it is still the day of its snapshot.
         await ear.tell(vm.ear, f"date --set=@{time.time():.2f}\n{script}")

@@ -5,12 +5,12 @@ The other end is etc/podnet/ear in the recipe.
 
 import asyncio
 import base64
-import itertools
+import uuid
 from pathlib import Path
 
 from podnet.labs.error import LabError
 
-ASK_EVERY = 0.3
+ASK_EVERY = 0.3  # at first
 
 
 class EndedError(LabError):
@@ -41,12 +41,13 @@ async def converse(socket: Path, script: str) -> None:
 
 async def listening(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Return when the VM listens: what it was sent before it did is lost, or answered late."""
-    for number in itertools.count():
-        word = f"hello{id(reader)}-{number}"
-        writer.write(f"\n{word} \n".encode())
+    hello, patience = f"hello-{uuid.uuid4().hex}", ASK_EVERY
+    while True:
+        writer.write(f"\n{hello} \n".encode())
         try:
-            await asyncio.wait_for(answer(reader, word), ASK_EVERY)
+            await asyncio.wait_for(answer(reader, hello), patience)
         except TimeoutError:
+            patience *= 2  # asked quicker than it answers, a slow VM would hear nothing but our asking
             continue
         return
 
