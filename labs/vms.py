@@ -1,4 +1,4 @@
-"""A lab of VMs: `up` and its like, where hosts are QEMUs and segments are hubs."""
+"""A lab of VMs: `up` and its like, where hosts are QEMUs and segments are switches between them."""
 
 import asyncio
 import shlex
@@ -11,10 +11,10 @@ from podnet.labs import access, backport, booting, host, image, qemu, recipe
 from podnet.labs import vm as machines
 from podnet.labs.error import LabError
 from podnet.labs.home import Home
-from podnet.labs.hub import Hub
 from podnet.labs.plan import Lab, Machine
 from podnet.labs.process import become
 from podnet.labs.qemu import Qemu
+from podnet.labs.segment import Segment
 from podnet.labs.vm import Vm
 from podnet.labs.wait import until
 
@@ -42,7 +42,7 @@ def bring_up(home: Home, lock: int) -> None:
         }
         home.save(lab, ports)
         access.write(home, lab, ports)
-        plug(home, lab, chosen, holder)
+        plug(home, lab, chosen)
         vms = [Vm(home, machine, lab.mtu, ports[machine.name], path, chosen) for machine in lab.machines]
         asyncio.run(booting.Booting(access.names(lab), holder).all_of(vms))
 
@@ -56,30 +56,30 @@ def remove_surplus(home: Home, lab: Lab, ports: dict[str, int]) -> None:
         print(f"{name} is removed")
 
 
-def hubs(home: Home, lab: Lab) -> list[Hub]:
+def segments(home: Home, lab: Lab) -> list[Segment]:
     """Return the segments, with room for every host that may come."""
     most = Lab(lab.name, MOST, lab.segments, lab.mtu)
     nics = [nic for machine in most.machines for nic in machine.nics]
     return [
-        Hub(
-            segment,
-            home.cgroup / segment,
+        Segment(
+            name,
+            home.cgroup / name,
             tuple(
                 machines.socket(home, nic, dev)
                 for nic in nics
-                if nic.segment == segment
+                if nic.segment == name
                 for dev in dict.fromkeys((nic.dev, machines.SPARE))
             ),
         )
-        for segment in most.networks
+        for name in most.networks
     ]
 
 
-def plug(home: Home, lab: Lab, chosen: Qemu, holder: int) -> None:
+def plug(home: Home, lab: Lab, chosen: Qemu) -> None:
     """Start the segments that do not run."""
-    for hub in hubs(home, lab):
-        if not hub.runs:
-            hub.start(chosen, home.log, holder)
+    for segment in segments(home, lab):
+        if not segment.runs:
+            segment.start(home.log)
             if not chosen.reconnect:  # its NICs stay unplugged until they are made anew
                 for machine in lab.machines:
                     (home.cgroup / machine.name).remove()
@@ -100,7 +100,7 @@ def free(wanted: int) -> int:
 
 def states(home: Home, lab: Lab, ports: dict[str, int]) -> dict[str, str]:
     """Say how each host fares."""
-    torn = {hub.segment for hub in hubs(home, lab) if not hub.runs}
+    torn = {segment.name for segment in segments(home, lab) if not segment.runs}
     return {machine.name: state(home, machine, ports.get(machine.name), torn) for machine in lab.machines}
 
 

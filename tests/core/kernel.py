@@ -10,6 +10,7 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
@@ -411,7 +412,7 @@ class Kernel:
                     self.add_link(replace(link, dev=dev))
                 case "address":
                     self.put("links", replace(link, mac=next(rest)))
-                    self._drop("neighbours", lambda item, link=link: item.dev == link.dev)
+                    self._drop("neighbours", partial(_is_on, link.dev))
                 case _:
                     raise Refused(f"link set {dev} {word}")
 
@@ -486,6 +487,10 @@ class Kernel:
 def _told(link: Any) -> Any:
     """Tell a device as `ip link` does, which does not know the name of a cable's other end."""
     return replace(link, peer="eth0") if isinstance(link, Cable) else link
+
+
+def _is_on(dev: str, item: Any) -> bool:
+    return bool(item.dev == dev)
 
 
 def host() -> Kernel:

@@ -65,7 +65,7 @@ def test_what_a_vm_has_synced_survives_its_qemu() -> None:
 def test_every_nic_has_its_socket_at_its_segment() -> None:
     """Also those of hosts that may come later: nobody is plugged in anew for them."""
     for lab in (Lab("net", 2, 2, 1400, VMS), Lab("net", vms.MOST, 2, 1400, VMS)):
-        sockets = {path for hub in vms.hubs(vm().home, lab) for path in hub.sockets}
+        sockets = {path for segment in vms.segments(vm().home, lab) for path in segment.sockets}
         for machine in ("node1", "node2", "router"):
             netdevs = values(vm(machine).places, "-netdev")[1:]
             paths = {Path(netdev.split("addr.path=")[1].split(",")[0]) for netdev in netdevs}

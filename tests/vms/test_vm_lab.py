@@ -111,7 +111,7 @@ def kill_a_qemu(at: At) -> None:
     kill(qemu_of(at, "node1"))
 
 
-def kill_a_hub(at: At) -> None:
+def kill_a_switch(at: At) -> None:
     """Cut the cables of a segment."""
     kill(qemu_of(at, "segment1"))
 
@@ -126,7 +126,7 @@ def stop_sshd(at: At) -> None:
     at.try_sh("node1", "systemctl stop ssh")
 
 
-@pytest.mark.parametrize("damage", [kill_a_qemu, kill_a_hub, power_off, stop_sshd])
+@pytest.mark.parametrize("damage", [kill_a_qemu, kill_a_switch, power_off, stop_sshd])
 def test_damage_is_seen_and_mended(at: At, damage: Callable[[At], None]) -> None:
     """`status` tells of it; `up` mends it, with files, keys and ports as before; the other host does not notice."""
     at.sh("node1", f"echo {damage.__name__} >/root/kept; sync")
