@@ -86,7 +86,11 @@ def read(said: str, *, shared: bool) -> Ours:
 
 def _ruleset(said: str) -> Ruleset:
     tables, contents, rules = {}, defaultdict(list), defaultdict(list)
-    for item in json.loads(said)["nftables"]:
+    try:
+        items = json.loads(said)["nftables"]
+    except ValueError as e:
+        raise ValueError(f"nft's ruleset is no JSON: nft before 1.0.7 cannot list a table that has flags ({e})") from e
+    for item in items:
         ((kind, entry),) = item.items()
         match kind:
             case "metainfo":
@@ -115,7 +119,7 @@ def _chain(ruleset: Ruleset, family: str, name: str) -> Chain:
     contents = ruleset.contents.get((family, name), [])
     hooks = tuple(_jump(kind, entry) for what, entry in contents if (what, entry["name"]) == ("chain", chain))
     odd = [f"{what} {entry['name']}" for what, entry in contents if (what, entry["name"]) != ("chain", chain)]
-    odd += [f"flags {flag}" for flag in ruleset.tables[family, name].get("flags", [])]
+    odd += [f"flags {flag}" for flag in _flags(ruleset.tables[family, name])]
     lines = map(_line, ruleset.rules.get(Base(family, name, chain), []))
     return Chain(kind, chain, hooks, (*lines, *odd), NFT)
 
@@ -155,20 +159,28 @@ def _may_drop(ruleset: Ruleset, base: Base, entry: Entry) -> bool:
 
     A table that its program keeps to itself (flags owner) is none that we could open.
     """
-    kept = "owner" in ruleset.tables[base[:2]].get("flags", [])
+    kept = "owner" in _flags(ruleset.tables[base[:2]])
     asked = (entry.get("type"), entry.get("hook")) == ("filter", "forward") and base.family in {"ip", "inet"}
     return asked and not kept and (entry["policy"] == "drop" or _refuses(ruleset, base, set()))
 
 
+def _flags(table: Entry) -> list[str]:
+    """List a table's flags; nft tells one flag as a word."""
+    flags = table.get("flags", [])
+    return [flags] if isinstance(flags, str) else list(flags)
+
+
 def _refuses(ruleset: Ruleset, base: Base, asked: set[Base]) -> bool:
-    """Look for a statement that refuses a packet; each chain is looked at once."""
+    """Look for a statement that refuses a packet; each chain is looked at once, chains of ours not at all."""
     asked.add(base)
     entries = [entry for entry in ruleset.rules.get(base, []) if not of(ANY_ALIAS, str(entry.get("comment", "")))]
     if any(
         word in REFUSING or (word, type(value)) == ("data", str) for e in entries for word, value in _words(e["expr"])
     ):
         return True
-    leads_to = {base._replace(chain=target) for entry in entries for target in _targets(entry)}
+    leads_to = {
+        base._replace(chain=target) for entry in entries for target in _targets(entry) if not of(ANY_CHAIN, target)
+    }
     return any(_refuses(ruleset, other, asked) for other in sorted(leads_to - asked))
 
 
