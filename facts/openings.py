@@ -89,7 +89,7 @@ def _ruleset(said: str) -> Ruleset:
     try:
         items = json.loads(said)["nftables"]
     except ValueError as e:
-        raise ValueError(f"nft's ruleset is no JSON: nft before 1.0.7 cannot list a table that has flags ({e})") from e
+        raise ValueError(f"nft's ruleset is no JSON ({e}); nft 1.0.6 cannot list a table that has flags") from e
     for item in items:
         ((kind, entry),) = item.items()
         match kind:
