@@ -32,7 +32,7 @@ from podnet.firewall import (
 from podnet.forwarding import fitted
 from podnet.marks import Marks
 from podnet.plan import compare, plan
-from podnet.state import Chain, Jump, Opening, State, plain
+from podnet.state import Chain, Item, Jump, Opening, State, plain
 from tests.core.examples import cluster
 from tests.core.goldens import MODES, mode
 from tests.core.nft import Nft
@@ -57,7 +57,7 @@ def wanted(name: str = "vxlan", **group: object) -> State:
 def ours(host: Firewall) -> list[str]:
     """Spell the chains and openings of the mode vxlan as a host is told them."""
     want = fitted(wanted(), host)
-    items = [*sorted(want.chains, key=lambda item: item.key), *sorted(want.openings, key=lambda item: item.key)]
+    items: list[Item] = [*sorted(want.chains, key=lambda item: item.key), *want.openings]
     return [line for item in items for line in spell.add(item)]
 
 
@@ -222,7 +222,7 @@ def test_what_an_iptables_that_is_gone_has_left_of_ours_drops_nothing() -> None:
     """It goes with this apply: an opening because of it would be too many with the next."""
     said = json.loads(listing({"expr": [{"jump": {"target": "PODNET-FWD"}}]}))
     place = {"family": "inet", "table": "filter"}
-    left = [{"chain": {**place, "name": "PODNET-FWD"}}]
+    left: list[dict[str, Any]] = [{"chain": {**place, "name": "PODNET-FWD"}}]
     left += [{"rule": {**place, "chain": "PODNET-FWD", "handle": 9, "expr": [{"drop": None}]}}]
     assert openings.read(json.dumps({"nftables": said["nftables"] + left}), shared=True).dropping == frozenset()
 
@@ -316,6 +316,38 @@ def test_nft_replaces_its_tables_in_one_transaction() -> None:
     )
 
 
+def test_a_ruleset_is_opened_mended_and_left_as_it_was() -> None:
+    """One apply makes it so, a second does nothing, damage is mended, and a teardown leaves what was there."""
+    nft = Nft()
+    nft.run(["table inet filter {", "chain forward {", "type filter hook forward priority filter; policy drop;"])
+    nft.run(["insert rule inet filter forward return"])
+    before = bare(nft.listed())
+
+    def see() -> State:
+        seen = openings.read(nft.listed(), shared=True)
+        return State(chains=seen.chains, openings=seen.openings, firewall=Firewall(NFT, None, seen.dropping))
+
+    def apply(want: State) -> int:
+        todo = said(want, see())
+        for section in todo:
+            nft.run(section.lines)
+        return len(todo)
+
+    assert [apply(wanted()), apply(wanted())] == [2, 0]
+    for damage in (
+        "delete table ip podnet-nat",
+        "insert rule inet filter forward drop",
+        "insert rule ip podnet-filter PODNET-FWD accept",
+        'insert rule inet filter forward accept comment "podnet"',
+    ):
+        nft.run([damage])
+        assert len(differences(wanted(), see())) == 1
+        assert [apply(wanted()), apply(wanted())] == [1, 0]
+    assert apply(State()) == 2
+    assert [item for item in bare(nft.listed()) if "rule" not in item] == [i for i in before if "rule" not in i]
+    assert see() == State(firewall=Firewall(NFT, None, frozenset({DROPS})))
+
+
 @pytest.mark.parametrize(
     ("old", "new"), [(NFT, IPTABLES), (IPTABLES, NFT), (ORPHAN, NFT), (LEGACY, IPTABLES), (VARIANT, IPTABLES)]
 )
@@ -323,8 +355,8 @@ def test_a_host_that_changes_its_firewall_is_told_anew_before_the_old_rules_go(o
     """At no moment are there none, and at the end there are none of the old."""
     have = State(chains=frozenset(replace(c, by=old) for c in wanted().chains), firewall=Firewall(new))
     todo = plan(wanted(), have).tables["chains"]
-    assert {chain.by for chain in todo.add} == {new}
-    assert {chain.by for chain in todo.remove} == {old}
+    assert [getattr(chain, "by", "") for chain in todo.add] == [new, new]
+    assert [getattr(chain, "by", "") for chain in todo.remove] == [old, old]
     first, *_, last = said(wanted(), have)
     assert ("PODNET-FWD" in " ".join(first.lines), first.command.partition("-restore")[0]) == (
         True,
@@ -370,8 +402,8 @@ def test_teardown_takes_the_cluster_s_own_alone() -> None:
     both = [fitted(wanted(vni=vni), host) for vni in (1, 7)]
     have = replace(both[0] | both[1], firewall=host)
     todo = compare(State(), have, Marks(7))
-    assert {chain.chain for chain in todo["chains"].remove} == {"PODNET7-FWD", "PODNET7-POSTRTG"}
-    assert {opening.comment for opening in todo["openings"].remove} == {"podnet7"}
+    assert set(todo["chains"].remove) == fitted(wanted(vni=7), host).chains
+    assert set(todo["openings"].remove) == fitted(wanted(vni=7), host).openings
 
 
 def test_differences_speak_the_hosts_language() -> None:
