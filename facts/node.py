@@ -11,7 +11,14 @@ from podnet.facts.reading import document, strictly
 from podnet.state import State
 
 MARK = "==podnet=="
-TOOLS = {"ip": "iproute2", "bridge": "iproute2", "sysctl": "procps", "iptables-save": "iptables"}
+TOOLS = {
+    ("ip",): "iproute2",
+    ("bridge",): "iproute2",
+    ("sysctl",): "procps",
+    ("iptables-save", "nft"): "iptables, or the package nftables",
+}
+"""What a host needs one of, and the package that holds it."""
+
 ALWAYS = ("net/ipv4/conf/*/forwarding", "net/ipv6/conf/all/accept_ra")
 """Settings that `podnet.plan` always needs: what writing ip_forward overwrites, and whether there is IPv6."""
 
@@ -69,16 +76,16 @@ def script(paths: Sequence[str] = (), pod_paths: Sequence[str] = (), device_kind
         "routes": routes.COMMAND,
         "sysctls": f"({sysctls.script([*paths, *ALWAYS, sysctls.saved_paths()])})",
         "saved": sysctls.saved_script(),
-        "chains": chains.COMMAND,
+        "chains": chains.SCRIPT,
         "pods": pods.script(pod_paths),
         "lacks": kinds.script(device_kinds),
     }
     root = "podnet must be root on this host: give its inventory `_sudo`, or log in as root"
     needs = [f"if [ $(id -u) != 0 ]; then echo '{root}' >&2; exit 1; fi"]
     needs += [
-        f"command -v {tool} >/dev/null || "
-        f"{{ echo 'podnet needs {tool} on this host: install the package {package}' >&2; exit 1; }}"
-        for tool, package in TOOLS.items()
+        " || ".join(f"command -v {tool} >/dev/null" for tool in tools)
+        + f" || {{ echo 'podnet needs {' or '.join(tools)} on this host: install the package {package}' >&2; exit 1; }}"
+        for tools, package in TOOLS.items()
     ]
     parts = [f"echo '{MARK} {table}'\n{command}" for table, command in tables.items()]
     return "\n".join(["set -eu", *needs, *parts, f"echo '{MARK} end'"])
@@ -96,6 +103,7 @@ def parse(output: list[str]) -> State:
     if "end" not in chunks:
         raise ValueError("it was cut short")
     devices, namespaces = links.read(chunks["links"])
+    firewall = chains.read(chunks["chains"])
     return State(
         links=links.parse(devices, namespaces),
         ports=ports.parse(devices),
@@ -106,7 +114,9 @@ def parse(output: list[str]) -> State:
         routes=routes.parse(document(chunks["routes"])),
         sysctls=sysctls.parse(sorted(set(chunks["sysctls"]))),
         saved=sysctls.parse_saved(chunks["saved"]),
-        chains=chains.parse(chunks["chains"]),
+        chains=firewall.chains,
+        openings=firewall.openings,
+        firewall=firewall.firewall,
         pods=pods.parse(chunks["pods"], links.indices(devices)),
         lacks=kinds.parse(chunks["lacks"]),
         unloaded=fous.unloaded(chunks["fous"]),

@@ -1,4 +1,4 @@
-"""Our iptables chains: `iptables-restore`."""
+"""Our firewall chains: `iptables-restore`, or `nft -f`."""
 
 from collections.abc import Generator, Iterable
 
@@ -16,7 +16,7 @@ def chains(want: Iterable[Chain]) -> Generator[PyinfraCommand]:
     """
     Make our chains, those whose names begin with PODNET-, exactly `want`.
 
-    + want: the chains, with rules as iptables-save(8) prints them
+    + want: the chains, with rules as podnet.firewall.Verdict, or in iptables' own words
 
     **Example:**
 

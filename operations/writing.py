@@ -20,8 +20,8 @@ from podnet.plan import plan_table, summary
 from podnet.state import Item
 
 MARK = "==podnet=="
-FAILED_LINE = re.compile(r"(?:Command failed -:|line:? )(\d+)")
-"""How ip(8) and bridge(8), and iptables-restore(8), tell which line of their standard input failed."""
+FAILED_LINE = re.compile(r"(?:Command failed -:|/dev/stdin:|line:? )(\d+)")
+"""How ip(8) and bridge(8), nft(8), and iptables-restore(8), tell which line of their standard input failed."""
 
 
 class Batch(PyinfraCommand):

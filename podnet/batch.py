@@ -8,16 +8,14 @@ change and on the number of pods that change, never on the number of peers.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from podnet import spell
+from podnet import spell, spell_chains
+from podnet.firewall import NFT
 from podnet.plan import FORWARD_ALL, MODULES, Plan
-from podnet.state import Address, Device, Item, Route, Sysctl, newborn
+from podnet.state import Address, Chain, Device, Item, Route, Sysctl, newborn
 
 FOLDER = "/etc/podnet"
 SAVED = f"{FOLDER}/sysctls"
 """Where the host keeps the values that settings had before podnet, one `path = value` a line."""
-
-IPTABLES = "iptables-restore -w 5 --noflush"
-"""-w: wait up to 5 seconds for whoever else is changing rules."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,28 @@ def _build(plan: Plan) -> Iterator[Section]:
         yield from _inside(netns, pod)
     yield from _batch("bridge -batch -", _mend(plan, "fdb"))
     yield from _batch("sysctl -q -p -", _mend(plan, "sysctls"))
-    yield from _batch(IPTABLES, _mend(plan, "chains"))
+    yield from _filtered(plan)
     yield from _batch("ip -batch -", _routed(plan))
+
+
+def _filtered(plan: Plan) -> Iterator[Section]:
+    """Make and mend chains, each by what writes it, then the rules in chains of others."""
+    added, changed, _ = plan.tables["chains"]
+    todo = [(item, spell.add(item)) for item in added] + [(want, spell.change(have, want)) for have, want in changed]
+    yield from _by_command(todo)
+    yield from _batch(spell_chains.COMMANDS[NFT], _mend(plan, "openings"))
+
+
+def _unfiltered(plan: Plan) -> Iterator[Section]:
+    yield from _batch(spell_chains.COMMANDS[NFT], _prune(plan, "openings"))
+    yield from _by_command([(item, spell.remove(item)) for item in plan.tables["chains"].remove])
+
+
+def _by_command(todo: list[tuple[Item, list[str]]]) -> Iterator[Section]:
+    """Say the lines of each program together: one table of iptables', and all of nft, are one transaction."""
+    for command in dict.fromkeys(spell_chains.COMMANDS.values()):
+        mine = (lines for item, lines in todo if isinstance(item, Chain) and spell_chains.COMMANDS[item.by] == command)
+        yield from _batch(command, (line for lines in mine for line in lines))
 
 
 def _planted(plan: Plan) -> Iterator[str]:
@@ -99,7 +117,7 @@ def _clear(plan: Plan) -> Iterator[Section]:
     spaces = [f"netns del {netns}" for netns in plan.drop if netns not in plan.make]
     ports = () if plan.remake else _prune(plan, "fous")
     yield from _batch("ip -batch -", [*ports, *_prune(plan, "ports", "links"), *spaces])
-    yield from _batch(IPTABLES, _prune(plan, "chains"))
+    yield from _unfiltered(plan)
 
 
 def _give_back(plan: Plan) -> Iterator[Section]:

@@ -1,13 +1,14 @@
 """The difference between two states in sentences: what verification says, in the words of ip(8)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 
 from podnet import spell
 from podnet.diff import Diff
+from podnet.firewall import IPTABLES, NFT, Line, in_iptables, in_nft
 from podnet.marks import ANY_NETNS, FIRST, Marks, of
 from podnet.plan import compare, others
-from podnet.state import Chain, FdbEntry, FouPort, Item, Jump, Neighbour, Route, Rule, State, Sysctl
+from podnet.state import Chain, FdbEntry, FouPort, Item, Jump, Neighbour, Opening, Route, Rule, State, Sysctl
 
 NOUNS = {
     "links": "link",
@@ -18,6 +19,7 @@ NOUNS = {
     "fous": "FOU port",
     "sysctls": "sysctl",
     "chains": "firewall chain",
+    "openings": "rules in another's firewall chain",
     "routes": "route",
 }
 
@@ -73,7 +75,9 @@ def place(item: Item) -> str:
         case FouPort():
             return str(item.port)
         case Chain():
-            return f"{item.table} {item.chain}"
+            return f"{'' if item.by == IPTABLES else f'{item.by} '}{item.table} {item.chain}"
+        case Opening():
+            return f"nft {item.family} {item.table} {item.chain}"
         case _:
             return item.dev
 
@@ -86,10 +90,11 @@ def _unlike(have: Item, want: Item) -> Iterator[str]:
     for field in fields(want):
         seen, wanted = getattr(have, field.name), getattr(want, field.name)
         if field.compare and seen != wanted:
-            yield f"{field.name} is {_told(seen)}, and should be {_told(wanted)}"
+            in_words = in_iptables if isinstance(want, Chain) and want.by != NFT else in_nft
+            yield f"{field.name} is {_told(seen, in_words)}, and should be {_told(wanted, in_words)}"
 
 
-def _told(value: object) -> str:
+def _told(value: object, in_words: Callable[[Line], str] = in_nft) -> str:
     match value:
         case bool():
             return "on" if value else "off"
@@ -97,7 +102,7 @@ def _told(value: object) -> str:
             return "none"
         case tuple():
             return ", ".join(
-                " ".join(map(str, part)).strip() if isinstance(part, Jump) else repr(part) for part in value
+                " ".join(map(str, part)).strip() if isinstance(part, Jump) else repr(in_words(part)) for part in value
             )
         case _:
             return str(value)

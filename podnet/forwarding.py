@@ -5,18 +5,24 @@ our own that are jumped to first: an accept that is appended comes too late behi
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Network
 
-from podnet import pods
+from podnet import marks, pods
 from podnet.cluster import Cluster, Node
-from podnet.state import Chain, Jump, State, Sysctl
+from podnet.firewall import Firewall, Outside, Verdict
+from podnet.state import Chain, Jump, Opening, State, Sysctl
 
 LOOSE = "2"
 """rp_filter: the source must be reachable, by whichever device. The kernel takes the larger of `all` and the
 device's own value, so that 2 here also softens a strict (1) `all`."""
 
+OF_CLUSTERS = ("cni0", "cni.*", "flannel.*", "vxlan.*")
+"""What leads to pods of this or another cluster on the same host; * is any ending."""
 
-OF_CLUSTERS = ("cni0", "cni.+", "flannel.+", "vxlan.+")
-"""What leads to pods of this or another cluster on the same host; + is iptables' word for any ending."""
+MULTICAST = IPv4Network("224.0.0.0/4")
+KUBE_PROXY = 0x4000
+"""The mark by which kube-proxy says that it has decided about masquerading already."""
 
 
 def through(cluster: Cluster, me: Node, *devices: str) -> State:
@@ -41,24 +47,51 @@ def _accept(cluster: Cluster) -> Chain:
     """Accept what comes from or goes to a pod, whatever the policy of FORWARD is; but keep clusters apart."""
     network = cluster.network
     own = pods.bridge(cluster)
-    others = (f"-s {network} -o {device} -j DROP" for device in OF_CLUSTERS if device != own)
-    rules = (f"-s {network} -d {network} -j ACCEPT", *others, f"-s {network} -j ACCEPT", f"-d {network} -j ACCEPT")
-    return Chain("filter", cluster.marks.chains + "FWD", (Jump("FORWARD"),), rules)
+    others = (Verdict("drop", source=network, out=device) for device in OF_CLUSTERS if device != own)
+    rules = (
+        Verdict("accept", source=network, destination=network),
+        *others,
+        Verdict("accept", source=network),
+        Verdict("accept", destination=network),
+    )
+    return Chain("filter", cluster.marks.chain("filter"), (Jump("FORWARD"),), rules)
 
 
 def _masquerade(cluster: Cluster, me: Node) -> Chain:
     """Give the node's address to what leaves the pod network, and to nothing that stays in it."""
     network, own = cluster.network, me.pod_subnet
-    return Chain(
-        "nat",
-        cluster.marks.chains + "POSTRTG",
-        (Jump("POSTROUTING"),),
-        (
-            "-m mark --mark 0x4000/0x4000 -j RETURN",  # kube-proxy has decided already
-            f"-s {own} -d {network} -j RETURN",
-            f"-s {network} -d {own} -j RETURN",
-            f"! -s {network} -d {own} -j RETURN",  # who comes from outside keeps its source
-            f"-s {network} ! -d 224.0.0.0/4 -j MASQUERADE --random-fully",
-            f"! -s {network} -d {network} -j MASQUERADE --random-fully",
+    rules = (
+        Verdict("return", mark=KUBE_PROXY),
+        Verdict("return", source=own, destination=network),
+        Verdict("return", source=network, destination=own),
+        Verdict("return", source=Outside(network), destination=own),  # who comes from outside keeps its source
+        Verdict("masquerade", source=network, destination=Outside(MULTICAST)),
+        Verdict("masquerade", source=Outside(network), destination=network),
+    )
+    return Chain("nat", cluster.marks.chain("nat"), (Jump("POSTROUTING"),), rules)
+
+
+def fitted(want: State, host: Firewall) -> State:
+    """Say the wanted chains by what the host filters with.
+
+    We would like one accept to be the end of it; the kernel asks every base chain of nft, and both kinds of iptables,
+    and a drop in one of them is final; hence what we accept is accepted there as well.
+    """
+    filters = [chain for chain in want.chains if chain.table == "filter"]
+    accepts = {
+        chain: tuple(line for line in chain.rules if not isinstance(line, str) and line.act == "accept")
+        for chain in filters
+    }
+    return replace(
+        want,
+        chains=frozenset(
+            {replace(chain, by=host.tool) for chain in want.chains}
+            | {replace(chain, by=host.also) for chain in filters if host.also}
+        ),
+        openings=frozenset(
+            Opening(*base, rules, owner.alias)
+            for chain, rules in accepts.items()
+            for base in host.dropping
+            if (owner := marks.of(marks.ANY_CHAIN, chain.chain))
         ),
     )

@@ -11,6 +11,9 @@ FIRST_PROTO, OTHERS_PROTO, LAST_PROTO = 77, 100, 185
 """Routing protocol numbers (rtnetlink(7), rtm_protocol) that no daemon of iproute2's rt_protos has: 80 and 12 belong
 to Calico and BIRD, 99 to openr, 186 and above to FRR."""
 
+CHAINS = {"filter": "FWD", "nat": "POSTRTG"}
+"""Our firewall chains by their tables; the names are flannel's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Marks:
@@ -38,15 +41,24 @@ class Marks:
         """How the names of its firewall chains begin."""
         return f"{self.alias.upper()}-"
 
+    def chain(self, table: str) -> str:
+        """Name the chain of ours that takes the place of a table of iptables'."""
+        return f"{self.chains}{CHAINS[table]}"
+
+    def table(self, table: str) -> str:
+        """Name the nft table that holds just that chain."""
+        return f"{self.netns}{table}"
+
 
 FIRST = Marks()
 
 ANY_NETNS = re.compile(rf"{NAME}(\d*)-.+")
 ANY_CHAIN = re.compile(rf"{NAME.upper()}(\d*)-.+")
+ANY_TABLE = re.compile(rf"{NAME}(\d*)-({'|'.join(CHAINS)})")
 ANY_ALIAS = re.compile(rf"{NAME}(\d*)")
 
 
 def of(pattern: re.Pattern[str], name: str) -> Marks | None:
-    """Say whose name this is: one of the three patterns matches it, or it is a stranger's."""
+    """Say whose name this is: one of the four patterns matches it, or it is a stranger's."""
     found = pattern.fullmatch(name)
     return Marks(int(found[1] or 1)) if found else None

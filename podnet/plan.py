@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from podnet import marks
 from podnet.diff import Diff, diff
+from podnet.forwarding import fitted
 from podnet.marks import FIRST, Marks
 from podnet.state import (
     TABLES,
@@ -27,6 +28,7 @@ from podnet.state import (
     Macvlan,
     Neighbour,
     Nic,
+    Opening,
     Port,
     Route,
     Rule,
@@ -160,8 +162,9 @@ def _diffs(want: State, ours: State) -> dict[str, Diff[Item]]:
 
 
 def supported(want: State, have: State) -> State:
-    """Leave out settings that are not there, where nothing is there either that they could protect from.
+    """Say what is wanted as this host can have it: chains by its own firewall, and settings that it has.
 
+    Left out are settings that are not there, where nothing is there either that they could protect from:
     IPv6's on a host without it, and on a device whose MTU is too small for it; br_netfilter's being off where it is
     not loaded.
     """
@@ -176,7 +179,7 @@ def supported(want: State, have: State) -> State:
             return True
         return present and _device(item.path) not in too_small
 
-    return want.only(has_place)
+    return fitted(want.only(has_place), have.firewall)
 
 
 def owned(want: State, have: State, mine: Marks = FIRST) -> State:
@@ -211,6 +214,8 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
                 return item.key in keys["sysctls"]
             case Chain():
                 return item.chain.startswith(mine.chains)
+            case Opening():
+                return item.comment == mine.alias
             case Rule():
                 return False
 
@@ -225,6 +230,7 @@ def marked(have: State, mine: Marks = FIRST) -> bool:
         or any(_marked(link, mine) for link in have.links)
         or any(route.proto == mine.proto for route in have.routes)
         or any(chain.chain.startswith(mine.chains) for chain in have.chains)
+        or any(opening.comment == mine.alias for opening in have.openings)
     )
 
 

@@ -1,9 +1,10 @@
-"""Each item in the words of ip(8), bridge(8), sysctl(8) and iptables-restore(8): text only, nothing is run.
+"""Each item in the words of ip(8), bridge(8) and sysctl(8): text only, nothing is run. Chains: podnet.spell_chains.
 
 Lines go to `ip -batch` and its kin, so they lack the leading `ip`. Values are typed or checked names, hence need
 no quoting. Replacing verbs are used where the kernel has them: a run that was cut anywhere can be run again.
 """
 
+from podnet import spell_chains
 from podnet.state import (
     MAIN,
     Address,
@@ -19,6 +20,7 @@ from podnet.state import (
     Macvlan,
     Neighbour,
     Nic,
+    Opening,
     Port,
     Route,
     Rule,
@@ -57,8 +59,8 @@ def add(item: Item) -> list[str]:
             return [f"rule add {_rule(item)}"]
         case Sysctl():
             return [f"{item.path} = {item.value}"]
-        case Chain():
-            return _table(item.table, [*_rules(item), *_jump(item)])
+        case Chain() | Opening():
+            return spell_chains.add(item)
         case _:
             raise TypeError(f"{item} is of a kind that nobody has spelled")
 
@@ -110,8 +112,8 @@ def change(have: Item, want: Item) -> list[str]:
             return _port(have, want)
         case FouPort(), FouPort():
             return [*remove(have), *add(want)]
-        case Chain(), Chain():
-            return _table(want.table, [*_no_jump(have), *_rules(want), *_jump(want)])
+        case Chain() | Opening(), Chain() | Opening():
+            return spell_chains.change(have, want)
         case _:
             return add(want)
 
@@ -135,8 +137,8 @@ def remove(item: Item) -> list[str]:
             return [f"route del {_route(item)}"]
         case Rule():
             return [f"rule del {_rule(item)}"]
-        case Chain():
-            return _table(item.table, [*_no_jump(item), f"-F {item.chain}", f"-X {item.chain}"])
+        case Chain() | Opening():
+            return spell_chains.remove(item)
         case _:
             raise TypeError(f"{item} was not made by podnet, hence is not podnet's to remove")
 
@@ -213,21 +215,3 @@ def _rule(rule: Rule) -> str:
     words = {"from": rule.source, "to": rule.target, "iif": rule.iif, "fwmark": rule.fwmark, "table": rule.table}
     said = "".join(f" {word} {value}" for word, value in words.items() if value is not None)
     return f"priority {rule.priority}{said} protocol {rule.proto}"
-
-
-def _table(table: str, lines: list[str]) -> list[str]:
-    """One table is one transaction: at no moment is a rule missing."""
-    return [f"*{table}", *lines, "COMMIT"]
-
-
-def _jump(chain: Chain) -> list[str]:
-    return [f"-I {jump.hook} {jump.position} -j {chain.chain}" for jump in chain.jumps]
-
-
-def _no_jump(chain: Chain) -> list[str]:
-    return [f"-D {jump.hook} {f'{jump.match} ' if jump.match else ''}-j {chain.chain}" for jump in chain.jumps]
-
-
-def _rules(chain: Chain) -> list[str]:
-    """`:NAME` makes the chain, or empties it, inside the transaction."""
-    return [f":{chain.chain} - [0:0]", *(f"-A {chain.chain} {rule}" for rule in chain.rules)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
+from podnet.firewall import IPTABLES, Firewall, Line, Outside, Verdict
 from podnet.marks import FIRST, Marks
 
 MAIN = "main"
@@ -296,10 +297,10 @@ class Sysctl:
 
 
 class Jump(NamedTuple):
-    """Where an iptables chain is called from: the calling chain, the rule's position there, what the rule matches.
+    """Where a chain of ours is called from: the calling chain, the rule's position there, what the rule matches.
 
     First in one of the kernel's own chains and for every packet, so that neither an earlier REJECT nor the policy is
-    asked before us.
+    asked before us. In nft the chain is called by the kernel itself, just before those of iptables' priorities.
     """
 
     hook: str
@@ -309,36 +310,70 @@ class Jump(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """An iptables chain of ours: where it is jumped to, and its rules in the words of iptables-save(8)."""
+    """A firewall chain of ours: where it is jumped to, and its rules. `by` is what writes it: podnet.firewall."""
 
     table: str
     chain: str
     jumps: tuple[Jump, ...]
-    rules: tuple[str, ...]
+    rules: tuple[Line, ...]
+    by: str = IPTABLES
 
     @property
     def key(self) -> Key:
-        return (self.table, self.chain)
+        return (self.by, self.table, self.chain)
 
 
-Item: TypeAlias = Link | Port | Address | Neighbour | FdbEntry | FouPort | Route | Rule | Sysctl | Chain
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Rules of ours in an nft chain of somebody else's, which may drop what our own chain accepts.
+
+    They bear `comment`, whose they are. `first`: no rule of a stranger's is asked before them. `handles` are the
+    kernel's numbers for them.
+    """
+
+    family: str
+    table: str
+    chain: str
+    rules: tuple[Line, ...]
+    comment: str = FIRST.alias
+    first: bool = True
+    handles: tuple[int, ...] = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        return (self.family, self.table, self.chain, self.comment)
+
+
+Item: TypeAlias = Link | Port | Address | Neighbour | FdbEntry | FouPort | Route | Rule | Sysctl | Chain | Opening
 
 
 def plain(item: Item) -> dict[str, object]:
     """Tell an item in JSON's types: its kind, and its fields as text, numbers, truth or lists."""
-    values = {field.name: getattr(item, field.name) for field in fields(item)}
-    simple = (str, int, bool, tuple, type(None))
-    told = {name: value if isinstance(value, simple) else str(value) for name, value in values.items()}
+    told = {field.name: _simply(getattr(item, field.name)) for field in fields(item)}
     return {"kind": type(item).__name__} | {("type" if name == "kind" else name): value for name, value in told.items()}
+
+
+def _simply(value: object) -> object:
+    match value:
+        case None | str() | int():
+            return value
+        case tuple():
+            return [_simply(part) for part in value]
+        case Verdict():
+            return {field.name: _simply(getattr(value, field.name)) for field in fields(value)}
+        case Outside(network):
+            return f"! {network}"
+        case _:
+            return str(value)
 
 
 @dataclass(frozen=True)
 class State:
     """What one network namespace holds; `pods` are the namespaces inside it, by name.
 
-    Three fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
+    Four fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
     devices that were asked for the kernel does not have, `unloaded` which modules it has not loaded that nobody loads
-    by using them.
+    by using them, `firewall` what the host filters with.
     """
 
     links: frozenset[Link] = frozenset()
@@ -349,10 +384,12 @@ class State:
     fous: frozenset[FouPort] = frozenset()
     sysctls: frozenset[Sysctl] = frozenset()
     chains: frozenset[Chain] = frozenset()
+    openings: frozenset[Opening] = frozenset()
     routes: frozenset[Route] = frozenset()
     saved: frozenset[Sysctl] = frozenset()
     lacks: frozenset[str] = frozenset()
     unloaded: frozenset[str] = frozenset()
+    firewall: Firewall = field(default_factory=Firewall)
     pods: Mapping[str, "State"] = field(default_factory=dict)
 
     def __or__(self, other: "State") -> "State":
@@ -382,5 +419,6 @@ class State:
         )
 
 
-TABLES = tuple(table.name for table in fields(State) if table.name not in {"saved", "lacks", "unloaded", "pods"})
+SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall"})
+TABLES = tuple(table.name for table in fields(State) if table.name not in SEEN_ONLY | {"pods"})
 """The tables by name, in the order in which their items can be added."""

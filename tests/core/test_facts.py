@@ -31,6 +31,7 @@ from podnet.facts import (
     rules,
     sysctls,
 )
+from podnet.firewall import Verdict
 from podnet.state import (
     Address,
     Bridge,
@@ -104,6 +105,11 @@ def sample(name: str, of: str = "host") -> list[str]:
     return path.read_text().splitlines()
 
 
+def firewall() -> list[str]:
+    """Return what podnet.facts.chains.SCRIPT would have printed there."""
+    return ["# by iptables nf_tables", *sample("iptables-save")]
+
+
 def answer(fact: type[FactBase[Any]], of: str = "host") -> list[str]:
     """Return what the fact's commands printed there."""
     return [line for command in FACTS[fact] for line in sample(command, of)]
@@ -120,7 +126,7 @@ def whole(of: str = "host") -> list[str]:
         "routes": sample(routes.COMMAND, of),
         "sysctls": sample("sysctls"),
         "saved": ["net/ipv4/ip_forward = 0", "net/ipv4/conf/eth0/forwarding = 0"],
-        "chains": sample("iptables-save"),
+        "chains": firewall(),
         "pods": sample("pods"),
         "lacks": ["ipvlan"],
     }
@@ -294,13 +300,19 @@ def test_rules() -> None:
 
 def test_chains() -> None:
     """Ours with their rules and their places in the hook; words in a stranger's comment are no jump."""
-    filtering, masquerading = sorted(chains.Chains().process(sample("iptables-save")) or (), key=lambda c: c.key)
+    filtering, masquerading = sorted(chains.Chains().process(firewall()) or (), key=lambda c: c.key)
     assert filtering == Chain(
-        "filter", "PODNET-FWD", (Jump("FORWARD"),), ("-s 10.244.0.0/16 -j ACCEPT", "-d 10.244.0.0/16 -j ACCEPT")
+        "filter",
+        "PODNET-FWD",
+        (Jump("FORWARD"),),
+        (
+            Verdict("accept", source=IPv4Network("10.244.0.0/16")),
+            Verdict("accept", destination=IPv4Network("10.244.0.0/16")),
+        ),
     )
     assert (masquerading.table, masquerading.chain) == ("nat", "PODNET-POSTRTG")
     assert masquerading.jumps == (Jump("POSTROUTING"), Jump("POSTROUTING", 2))
-    assert masquerading.rules[0] == "-m mark --mark 0x4000/0x4000 -j RETURN"
+    assert masquerading.rules[0] == Verdict("return", mark=0x4000)
     assert len(masquerading.rules) == 6
 
 
@@ -312,8 +324,8 @@ def test_a_chain_behind_strangers_rules_tells_its_place() -> None:
 
 
 def test_a_host_without_rules_has_no_chains() -> None:
-    """iptables-save prints nothing there; the command's own first line tells that it was asked."""
-    assert chains.Chains().process(["# podnet"]) == frozenset()
+    """iptables-save prints nothing there; the script's own line tells that it was asked."""
+    assert chains.Chains().process(["# podnet", "# by iptables nf_tables"]) == frozenset()
     assert chains.Chains().command().startswith("echo '# podnet'")
 
 
@@ -357,7 +369,7 @@ def test_a_whole_host_is_read_by_one_command() -> None:
         routes=routes.parse(json.loads(*sample(routes.COMMAND))),
         sysctls=sysctls.Sysctls().process(sample("sysctls")) or frozenset(),
         saved=frozenset({Sysctl("net/ipv4/ip_forward", "0"), Sysctl("net/ipv4/conf/eth0/forwarding", "0")}),
-        chains=chains.Chains().process(sample("iptables-save")) or frozenset(),
+        chains=chains.Chains().process(firewall()) or frozenset(),
         pods=PODS,
         lacks=frozenset({"ipvlan"}),
     )
@@ -510,7 +522,7 @@ def test_a_pod_of_which_a_table_is_missing_is_an_error() -> None:
 
 def test_a_firewall_that_was_cut_short_is_an_error() -> None:
     """A table without its COMMIT lacks rules, and ours would be made a second time."""
-    said = sample("iptables-save")
+    said = firewall()
     with pytest.raises(FactProcessError, match="the firewall is not as expected"):
         chains.Chains().process(said[: said.index(":PODNET-FWD - [0:0]") + 4])
 

@@ -9,6 +9,7 @@ import pytest
 
 from podnet import spell
 from podnet import state as types
+from podnet.firewall import Verdict
 from podnet.modes import wanted
 from podnet.state import (
     Address,
@@ -25,6 +26,7 @@ from podnet.state import (
     Macvlan,
     Neighbour,
     Nic,
+    Opening,
     Port,
     Route,
     Rule,
@@ -48,6 +50,7 @@ NIC = Nic("eth0", 1450, MAC)
 ROUTE = Route(IPv4Network("10.244.2.0/24"), "flannel.1", IPv4Address("10.244.2.0"), onlink=True)
 RULE = Rule(1000, "100", IPv4Network("10.244.1.2/32"), IPv4Network("10.0.0.0/8"), "cni0", "0x1/0xff")
 CHAIN = Chain("filter", "PODNET-FWD", (Jump("FORWARD"),), ("-s 10.244.0.0/16 -j ACCEPT",))
+OPENING = Opening("inet", "filter", "forward", (Verdict("accept", source=IPv4Network("10.244.0.0/16")),))
 
 ADD: list[tuple[Item, list[str]]] = [
     (
@@ -133,6 +136,7 @@ ADD: list[tuple[Item, list[str]]] = [
     ),
     (Rule(1001, "main"), ["rule add priority 1001 table main protocol 77"]),
     (Sysctl("net/ipv4/conf/flannel.1/rp_filter", "2"), ["net/ipv4/conf/flannel.1/rp_filter = 2"]),
+    (OPENING, ['insert rule inet filter forward ip saddr 10.244.0.0/16 accept comment "podnet"']),
     (
         CHAIN,
         [
@@ -166,6 +170,7 @@ REMOVE: list[tuple[Item, list[str]]] = [
         Route(IPv4Network("10.244.0.0/16"), None, kind="unreachable", metric=9),
         ["route del unreachable 10.244.0.0/16 metric 9 proto 77"],
     ),
+    (replace(OPENING, handles=(7,)), ["delete rule inet filter forward handle 7"]),
     (
         replace(CHAIN, jumps=(Jump("FORWARD"), Jump("INPUT", 4, "-i cni0"))),
         [
