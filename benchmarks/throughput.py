@@ -18,7 +18,7 @@ from pathlib import Path
 from podnet.verify.numbers import NUMBERS
 from tests.lab.at import BIN, At
 
-ROUNDS = 3
+ROUNDS = 2
 PAIRS = 4
 SECONDS = 1
 PORT = 5001
@@ -43,7 +43,7 @@ def rate(at: At, to: str, netns: str = "") -> int:
     """Send from node1 to node2, inside the namespace of that name if there is one; return bytes per second."""
     inside = ["ip", "netns", "exec", netns] if netns else []
     on = [str(BIN / "podnet"), "lab", "exec", "--name", at.name]
-    perl = [*inside, "perl", "-MSocket", "-e"]
+    perl = ["nice", "-n", "-15", *inside, "perl", "-MSocket", "-e"]
     with subprocess.Popen([*on, "node2", "--", *perl, RECEIVE, str(PORT)], stdout=subprocess.PIPE, text=True) as taking:
         sent = [*on, "node1", "--", *perl, SEND, to, str(PORT), str(SECONDS)]
         try:
@@ -73,7 +73,7 @@ def main() -> None:
             print(f"round {number} of {ROUNDS}", file=sys.stderr)
             for mode, found in seen.items():
                 if number == 1 or found:
-                    found += shares(at, mode)
+                    found.extend(shares(at, mode))
     finally:
         at.down()
     model = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
