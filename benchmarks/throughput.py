@@ -18,7 +18,7 @@ from pathlib import Path
 from podnet.verify.numbers import NUMBERS
 from tests.lab.at import BIN, At
 
-ROUNDS = 2
+ROUNDS = 3
 PAIRS = 4
 SECONDS = 1
 PORT = 5001
