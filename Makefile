@@ -23,6 +23,9 @@ lint: setup
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
+throughput: setup  ## how fast each mode is, as a share of the bare underlay: a few minutes on a lab of its own
+	.venv/bin/python -m benchmarks.throughput
+
 golden: setup  ## write the goldens anew; read the difference before you commit it
 	.venv/bin/python -m tests.core.goldens
 
@@ -36,4 +39,4 @@ clean:  ## remove the lab and the virtual environment; the image stays for other
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
-.PHONY: test check demo lint golden setup clean help
+.PHONY: test check demo lint throughput golden setup clean help

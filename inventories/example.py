@@ -48,7 +48,7 @@ nodes = (
         "ssh_strict_host_key_checking": "yes",  # the hosts' keys stand in ~/.ssh/known_hosts
         "ssh_paramiko_connect_kwargs": {"transport_factory": nodelay_transport},
         "network": "10.244.0.0/16",  # all pod_subnets lie in it
-        "underlay_mtu": 1500,  # pods get 50 less
+        "underlay_mtu": 1500,  # with vxlan pods get 50 less
         "vni": 1,
         "vxlan_port": 8472,
         "udp_port": 8285,  # of the mode udp alone

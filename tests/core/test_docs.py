@@ -1,6 +1,5 @@
 """What the pages say exists: commands, files, fields, packages. What they print is run on a lab by tests/lab."""
 
-import pkgutil
 import re
 import runpy
 import shlex
@@ -8,14 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from podnet import cli, inventory, modes
+from podnet import cli, inventory
+from podnet.state import TABLES
+from podnet.verify.numbers import NUMBERS
+from tests.core.examples import cluster
+from tests.core.goldens import MODES, mode
 from tests.docs_blocks import blocks, steps
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-PLACEHOLDERS = {"inventories/mine.py"}
+NUMBER = re.compile(r"\d+")
+PLACEHOLDERS = {"inventories/mine.py", "inventories/second.py", "deploys/NAME.py"}
 """What the reader makes by following the page."""
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -110,9 +114,9 @@ def test_the_readmes_table_has_exactly_the_fields_that_are_read() -> None:
 def test_the_example_inventory_is_accepted() -> None:
     """It shows the three shapes of `pods`, and every field of the group."""
     hosts, group = runpy.run_path(str(ROOT / "inventories" / "example.py"))["nodes"]
-    cluster = inventory.read({name: {**group, **data} for name, data in hosts})
+    example = inventory.read({name: {**group, **data} for name, data in hosts})
     assert [type(data["pods"]) for _, data in hosts] == [int, list, dict]
-    assert [[str(pod.address) for pod in node.pods] for node in cluster.nodes] == [
+    assert [[str(pod.address) for pod in node.pods] for node in example.nodes] == [
         ["10.244.1.2", "10.244.1.3"],
         ["10.244.2.2", "10.244.2.3"],
         ["10.244.3.10", "10.244.3.20"],
@@ -123,9 +127,52 @@ def test_the_example_inventory_is_accepted() -> None:
 
 def test_every_mode_has_its_page_and_its_deploy() -> None:
     """And no page is about a mode that is not there."""
-    there = sorted(module.name for module in pkgutil.iter_modules(modes.__path__))
-    assert sorted(path.stem for path in (ROOT / "docs" / "modes").glob("*.md")) == there
-    assert [name for name in there if not (ROOT / "deploys" / f"{name}.py").is_file()] == []
+    assert sorted(path.stem for path in (ROOT / "docs" / "modes").glob("*.md")) == MODES
+    assert [name for name in MODES if not (ROOT / "deploys" / f"{name}.py").is_file()] == []
+
+
+def test_the_readme_lists_every_deploy() -> None:
+    """A mode that nobody is told of is a mode too many."""
+    listed = re.findall(r"^\| `deploys/(\w+)\.py` \|", README.read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(path.stem for path in (ROOT / "deploys").glob("*.py"))
+
+
+def test_the_learning_path_leads_through_every_mode_once() -> None:
+    """Each row is a step: its number, its page, its experiment."""
+    rows = re.findall(
+        r"^\| (\d+) \| \[\w+\]\(modes/(\w+)\.md\) \| ", (ROOT / "docs/README.md").read_text(), re.MULTILINE
+    )
+    assert [int(number) for number, _ in rows] == list(range(1, len(MODES) + 1))
+    assert sorted(name for _, name in rows) == MODES
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_every_mode_page_starts_from_its_experiment(name: str) -> None:
+    """The deploy that a page applies is its own, and its parts come in the same order on every page."""
+    page = ROOT / "docs" / "modes" / f"{name}.md"
+    assert run_by(page, "pyinfra")[0][-1] == f"deploys/{name}.py"
+    headings = re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE)
+    parts = ["By hand", "A packet's way", "TTL and MTU", "What it needs and what it costs"]
+    assert [heading for heading in headings if heading in parts] == parts
+    assert headings[-1].startswith("Where podnet differs from ")
+
+
+def test_the_comparison_has_every_mode_and_its_numbers() -> None:
+    """Overhead, MTU and TTL are those that the verification measures; state per peer is what a further node adds."""
+    rows = [row.strip("| ").split(" | ") for row in (ROOT / "docs/comparison.md").read_text().splitlines()]
+    table = {found[1]: row[1:] for row in rows if (found := re.match(r"\[(\w+)\]\(modes/\w+\.md\)$", row[0]))}
+    assert list(table) == MODES
+    assert [NUMBER.findall(row[1])[-1] for row in table.values()] == [str(NUMBERS[name].less) for name in MODES]
+    assert [int(row[2]) for row in table.values()] == [1500 - NUMBERS[name].less for name in MODES]
+    assert [int(row[3]) for row in table.values()] == [NUMBERS[name].same_node for name in MODES]
+    assert [row[4] for row in table.values()] == [str(NUMBERS[name].across or "—") for name in MODES]
+    assert [int((NUMBER.findall(row[6]) or ["0"])[0]) for row in table.values()] == [per_peer(name) for name in MODES]
+
+
+def per_peer(name: str) -> int:
+    """Count what a node holds for one peer more."""
+    three, four = (mode(name).state(cluster(count), cluster(count).node("node1")) for count in (3, 4))
+    return sum(len(getattr(four, table)) - len(getattr(three, table)) for table in TABLES)
 
 
 @pages

@@ -1,4 +1,4 @@
-"""Other ways in: a user with sudo, an installed wheel, a deploy of one's own, and every command that the docs show."""
+"""Other ways in: a user with sudo, an installed wheel, a deploy of one's own."""
 
 import os
 import re
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs_blocks import blocks, steps
-from tests.lab.at import CLONE, At, run
+from tests.lab.at import At, run
 
 ALL = {"node1", "node2", "node3"}
 TABLES = """
@@ -172,33 +171,3 @@ def inventory_without_clone(at: At, folder: Path) -> Path:
     path = folder / "nodes.py"
     path.write_text(f"nodes = ({hosts!r}, {data!r})\n")
     return path
-
-
-PAGES = [CLONE / "README.md", *sorted((CLONE / "docs").rglob("*.md"))]
-EXAMPLES = [(page.name, block) for page in PAGES for block in blocks(page, "console")]
-CAPTURED = re.compile(r"tcpdump: |listening on |\d+ packets? (captured|received|dropped)")
-
-
-@pytest.mark.parametrize(("page", "block"), EXAMPLES, ids=[f"{page}-{i}" for i, (page, _) in enumerate(EXAMPLES)])
-def test_every_console_example_of_the_docs_shows_what_one_sees(vxlan: At, page: str, block: str) -> None:
-    """Each command, typed on the host of its prompt, prints what the page says, but for numbers."""
-    assert vxlan.apply().code == 0
-    for host, command, shown in steps(block):
-        done = vxlan.try_sh(host, f"exec 2>&1\n{command}")
-        seen = [line.rstrip() for line in done.out.splitlines() if not CAPTURED.match(line)]
-        expected = [line.rstrip() for line in shown.strip("\n").splitlines()]
-        assert matches(shape(expected), shape(seen)), f"{page}: {host}# {command}\n" + "\n".join(seen)
-
-
-def shape(lines: list[str]) -> list[str]:
-    """Write every number as #: times, counters and ids differ from run to run."""
-    return [re.sub(r"\d+(\.\d+)?", "#", line).strip() for line in lines if line.strip()]
-
-
-def matches(expected: list[str], seen: list[str]) -> bool:
-    """Compare line by line; `...` stands for any number of lines."""
-    if not expected:
-        return not seen
-    if expected[0] == "...":
-        return any(matches(expected[1:], seen[i:]) for i in range(len(seen) + 1))
-    return bool(seen) and expected[0] == seen[0] and matches(expected[1:], seen[1:])
