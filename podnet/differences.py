@@ -7,7 +7,7 @@ from podnet import spell
 from podnet.diff import Diff
 from podnet.marks import ANY_NETNS, FIRST, Marks, of
 from podnet.plan import compare, others
-from podnet.state import Chain, FdbEntry, FouPort, Item, Jump, Neighbour, Route, Rule, State, Sysctl
+from podnet.state import Chain, FdbEntry, File, FouPort, Item, Jump, Neighbour, Route, Rule, State, Symlink, Sysctl
 
 NOUNS = {
     "links": "link",
@@ -19,6 +19,7 @@ NOUNS = {
     "sysctls": "sysctl",
     "chains": "firewall chain",
     "routes": "route",
+    "files": "file",
 }
 
 
@@ -72,6 +73,8 @@ def place(item: Item) -> str:
             return item.path
         case FouPort():
             return str(item.port)
+        case File() | Symlink():
+            return item.path
         case Chain():
             return f"{item.table} {item.chain}"
         case _:
@@ -106,6 +109,10 @@ def _told(value: object) -> str:
 def words(item: Item) -> str:
     """Describe an item by the lines that would make it, which a reader can look up and type."""
     match item:
+        case File():
+            return place(item)
+        case Symlink():
+            return f"{place(item)} to {item.to}"
         case Chain():
             return f"{place(item)} with {len(item.rules)} rules, jumped to from {_told(item.jumps)}"
         case _:

@@ -19,6 +19,7 @@ from podnet.state import (
     Chain,
     Device,
     FdbEntry,
+    File,
     FouPort,
     Ipip,
     Ipvlan,
@@ -31,6 +32,7 @@ from podnet.state import (
     Route,
     Rule,
     State,
+    Symlink,
     Sysctl,
     Veth,
     newborn,
@@ -48,6 +50,12 @@ must be is told by `State.unloaded`."""
 NEW_NETNS = State(links=frozenset({Nic("lo", 65536, "00:00:00:00:00:00", up=False)}))
 """What the kernel gives a network namespace at its birth."""
 
+SOFTWARE = ("/etc/systemd", "/etc/modules-load.d", "/etc/sysctl.d", "/etc/NetworkManager")
+"""Folders that belong to a program: where it is not installed, nobody reads our file, hence none is written."""
+
+SYSTEMD, NETWORKD = "/run/systemd/system", "/run/systemd/netif"
+"""Folders that are there while the program runs."""
+
 HOST = ""
 Place: TypeAlias = tuple[str, str]
 """Where a device is: its namespace, HOST or a pod's, and its name there."""
@@ -60,6 +68,7 @@ class Plan:
     `remake` are devices to delete first, because the kernel cannot change what is wrong with them; `make` and
     `drop` are pods' namespaces, `load` modules. Of the values that sysctls had before us, `noted` are written down on
     the host, `saved` have to be before the first change, `keep` remain so at the end, `restore` are given back.
+    `running` are the programs that must be told when their files change.
     """
 
     want: State
@@ -73,6 +82,7 @@ class Plan:
     saved: frozenset[Sysctl] = frozenset()
     restore: frozenset[Sysctl] = frozenset()
     keep: frozenset[Sysctl] = frozenset()
+    running: frozenset[str] = frozenset()
 
 
 def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
@@ -102,6 +112,7 @@ def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
         saved=saved,
         restore=_given_back(saved - keep, have),
         keep=keep,
+        running=have.folders & {SYSTEMD, NETWORKD},
     )
 
 
@@ -163,13 +174,15 @@ def supported(want: State, have: State) -> State:
     """Leave out settings that are not there, where nothing is there either that they could protect from.
 
     IPv6's on a host without it, and on a device whose MTU is too small for it; br_netfilter's being off where it is
-    not loaded.
+    not loaded. In the same way leave out files for programs that are not there.
     """
     paths = {seen.path for seen in have.sysctls}
     present = any(path.startswith("net/ipv6/") for path in paths)
     too_small: set[str | None] = {link.dev for link in want.links if link.mtu < SMALLEST_IPV6_MTU}
 
     def has_place(item: Item) -> bool:
+        if isinstance(item, File | Symlink):
+            return not any(item.path.startswith(f"{root}/") for root in set(SOFTWARE) - have.folders)
         if isinstance(item, Sysctl) and item.value == "0" and item.path.startswith(tuple(MODULES)):
             return item.path in paths
         if not isinstance(item, Sysctl) or not item.path.startswith("net/ipv6/"):
@@ -211,6 +224,10 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
                 return item.key in keys["sysctls"]
             case Chain():
                 return item.chain.startswith(mine.chains)
+            case File():
+                return item.key in keys["files"] or (marks.of_file(item.path) == mine and item.marked)
+            case Symlink():
+                return marks.of_file(item.path) == mine
             case Rule():
                 return False
 
@@ -225,6 +242,7 @@ def marked(have: State, mine: Marks = FIRST) -> bool:
         or any(_marked(link, mine) for link in have.links)
         or any(route.proto == mine.proto for route in have.routes)
         or any(chain.chain.startswith(mine.chains) for chain in have.chains)
+        or any(isinstance(f, File) and f.marked and marks.of_file(f.path) == mine for f in have.files)
     )
 
 

@@ -1,0 +1,127 @@
+"""What an apply leaves on a host, so that its network is there again after a reboot and nobody else meddles with it.
+
+The script is the batch that a bare host would be sent, in the same words. Run again on a host that has it all it
+changes nothing, and one that has half it completes: most words replace (`addr replace`), and what the kernel refuses to
+make twice is made unless it is there.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from podnet import marks as places
+from podnet.batch import IPTABLES, Section, sections
+from podnet.cluster import Cluster, Node
+from podnet.marks import LINE, Marks
+from podnet.plan import MODULES, plan, supported
+from podnet.rendering import render
+from podnet.state import Device, File, State, Symlink, Sysctl
+
+PATIENCE = 60
+"""Seconds that the script waits for the uplink's address. systemd starts it again after that, six times in all."""
+
+ONLY_IF_THERE = "sysctl -e -q -p -"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command with the lines of its standard input; nothing is done if `unless`, a shell command, succeeds."""
+
+    command: str
+    lines: tuple[str, ...] = ()
+    unless: str = ""
+
+
+def files(want: State, cluster: Cluster, me: Node) -> State:
+    """Compute the files that go with `want`, which bears its marks already; none if nothing is wanted."""
+    if want == State():
+        return State()
+    devices = sorted(link.dev for link in want.links)
+    settings = sorted(want.sysctls, key=lambda item: item.key)
+    templates = {
+        places.SCRIPT: ("boot.sh.j2", True),
+        places.UNIT: ("boot.service.j2", True),
+        places.MODULES: ("modules-load.conf.j2", bool(modules := _modules(want))),
+        places.SYSCTLS: ("sysctl.conf.j2", bool(settings)),
+        places.LINK: ("systemd.link.j2", bool(devices)),
+        places.NETWORK: ("systemd.network.j2", bool(devices)),
+        places.NETWORK_MANAGER: ("NetworkManager.conf.j2", bool(devices)),
+    }
+    alias = cluster.marks.alias
+    values = {
+        "line": LINE,
+        "alias": alias,
+        "script": places.SCRIPT.format(alias),
+        "node": me,
+        "patience": PATIENCE,
+        "steps": [*steps(want, cluster.marks)],
+        "modules": modules,
+        "settings": settings,
+        "devices": devices,
+    }
+    left = {
+        File.of(place.format(alias), render(template, **values))
+        for place, (template, needed) in templates.items()
+        if needed
+    }
+    return State(files=frozenset({*left, Symlink(places.ENABLED.format(alias), places.UNIT.format(alias))}))
+
+
+def steps(want: State, mine: Marks) -> Iterator[Step]:
+    """Spell how a host that holds nothing comes to hold `want`, so that it can be repeated."""
+    # What settings were is known from the first apply, and must not be noted again.
+    nothing: frozenset[Sysctl] = frozenset()
+    for section in sections(replace(plan(want, State(), mine), saved=nothing, noted=nothing, keep=nothing)):
+        yield from _repeatable(section)
+    # What `supported` leaves out for want of a place may have one on this host.
+    for enter, space in (("", want), *((f"ip netns exec {netns} ", pod) for netns, pod in sorted(want.pods.items()))):
+        if left_out := sorted(space.sysctls - supported(space, State()).sysctls, key=lambda item: item.key):
+            yield Step(f"{enter}{ONLY_IF_THERE}", tuple(f"{item.path} = {item.value}" for item in left_out))
+
+
+def _repeatable(section: Section) -> Iterator[Step]:
+    """Take out of a section the lines that work only once, each with the shell function that tells whether it has."""
+    plain: list[str] = []
+    jumps: list[Step] = []
+    table = ""
+    for line in section.lines:
+        table = line[1:] if section.command == IPTABLES and line.startswith("*") else table
+        match line.split():
+            case ["-I", hook, _, *rest] if table:
+                rule = f"-A {hook} {' '.join(rest)}"
+                command = f"{IPTABLES.split('-', maxsplit=1)[0]} -w 5 -t {table} {line}"
+                jumps.append(Step(command, unless=f"rule {table} '{rule}'"))
+                continue
+            case ["netns", "add", netns]:
+                unless = f"namespace {netns}"
+            case ["link", "add", dev, "netns", netns, *_]:
+                unless = f"inside {netns} {dev}"
+            case ["link", "add", dev, *_]:
+                unless = f"device {dev}"
+            case ["fou", "add", "port", port, *_]:
+                unless = f"fou {port}"
+            case _:
+                plain.append(line)
+                continue
+        if plain:
+            yield Step(section.command, tuple(plain))
+            plain = []
+        yield Step(f"ip {line}", unless=unless)
+    if plain or not section.lines:
+        yield Step(section.command, tuple(plain), unless=_loaded(section.command))
+    yield from jumps
+
+
+def _loaded(command: str) -> str:
+    """Spell how to see that a module is there, which may also be built in, by the settings that come with it."""
+    return next((f"[ -d /proc/sys/{root} ]" for root, module in MODULES.items() if command == f"modprobe {module}"), "")
+
+
+def _modules(want: State) -> list[str]:
+    """Name the modules that the kernel should have ready: those of devices it would load by itself, later."""
+    spaces = [want, *want.pods.values()]
+    kinds = {link.KIND for space in spaces for link in space.links if isinstance(link, Device)}
+    fou = {"fou" for space in spaces if space.fous}
+    settings = supported(want, State()).sysctls
+    return sorted(
+        kinds | fou | {module for root, module in MODULES.items() if any(s.path.startswith(root) for s in settings)}
+    )
