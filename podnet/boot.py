@@ -21,6 +21,10 @@ PATIENCE = 60
 
 ONLY_IF_THERE = "sysctl -e -q -p -"
 
+FOU = "fou"
+BARE = State(unloaded=frozenset({FOU}))
+"""What a host holds that has just booted, as far as we care."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -70,11 +74,11 @@ def steps(want: State, mine: Marks) -> Iterator[Step]:
     """Spell how a host that holds nothing comes to hold `want`, so that it can be repeated."""
     # What settings were is known from the first apply, and must not be noted again.
     nothing: frozenset[Sysctl] = frozenset()
-    for section in sections(replace(plan(want, State(), mine), saved=nothing, noted=nothing, keep=nothing)):
+    for section in sections(replace(plan(want, BARE, mine), saved=nothing, noted=nothing, keep=nothing)):
         yield from _repeatable(section)
     # What `supported` leaves out for want of a place may have one on this host.
     for enter, space in (("", want), *((f"ip netns exec {netns} ", pod) for netns, pod in sorted(want.pods.items()))):
-        if left_out := sorted(space.sysctls - supported(space, State()).sysctls, key=lambda item: item.key):
+        if left_out := sorted(space.sysctls - supported(space, BARE).sysctls, key=lambda item: item.key):
             yield Step(f"{enter}{ONLY_IF_THERE}", tuple(f"{item.path} = {item.value}" for item in left_out))
 
 
@@ -112,16 +116,21 @@ def _repeatable(section: Section) -> Iterator[Step]:
 
 
 def _loaded(command: str) -> str:
-    """Spell how to see that a module is there, which may also be built in, by the settings that come with it."""
-    return next((f"[ -d /proc/sys/{root} ]" for root, module in MODULES.items() if command == f"modprobe {module}"), "")
+    """Spell how to see that a module is there, be it built in: by the settings that come with it, if any."""
+    match command.split():
+        case ["modprobe", module]:
+            settings = {name: f"/proc/sys/{root}" for root, name in MODULES.items()}
+            return f"[ -d {settings.get(module, f'/sys/module/{module}')} ]"
+        case _:
+            return ""
 
 
 def _modules(want: State) -> list[str]:
     """Name the modules that the kernel should have ready: those of devices it would load by itself, later."""
     spaces = [want, *want.pods.values()]
     kinds = {link.KIND for space in spaces for link in space.links if isinstance(link, Device)}
-    fou = {"fou" for space in spaces if space.fous}
-    settings = supported(want, State()).sysctls
+    fou = {FOU for space in spaces if space.fous}
+    settings = supported(want, BARE).sysctls
     return sorted(
         kinds | fou | {module for root, module in MODULES.items() if any(s.path.startswith(root) for s in settings)}
     )

@@ -424,5 +424,7 @@ class State:
 
 
 SEEN = {"saved", "lacks", "unloaded", "folders"}
+"""What is asked beside the tables, and never wanted."""
+
 TABLES = tuple(table.name for table in fields(State) if table.name not in {*SEEN, "pods"})
 """The tables by name, in the order in which their items can be added."""

@@ -51,6 +51,8 @@ def there(kernel: Kernel, step: Step) -> bool:
             return f"{rule.strip(chr(39))}" in [f"-A {c} {r}" for c, rs in kernel.rules[table].items() for r in rs]
         case ["[", "-d", "/proc/sys/net/bridge/ ]"]:
             return any(path.startswith("net/bridge/") for path in kernel.sysctls)
+        case ["[", "-d", "/sys/module/fou ]"]:
+            return kernel.fou
         case _:
             raise AssertionError(step.unless)
 
@@ -142,6 +144,11 @@ def test_every_guard_is_a_function_of_the_script() -> None:
     assert used - {"["} == {"device", "inside", "namespace", "fou", "rule"}
     for function in used - {"["}:
         assert re.search(rf"^{function}\(\) ", said, re.MULTILINE), function
+
+
+def test_the_script_is_as_reviewed() -> None:
+    """`make golden` writes it anew."""
+    assert goldens.boot_script(cluster()) == (goldens.FOLDER / "boot.sh").read_text()
 
 
 def test_the_script_waits_for_this_nodes_address() -> None:

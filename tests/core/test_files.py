@@ -1,7 +1,7 @@
 """The table of files: how it is read, planned, spelled and told."""
 
+import fcntl
 import hashlib
-import os
 import subprocess
 from pathlib import Path
 
@@ -79,17 +79,12 @@ def test_a_reader_waits_for_the_script_to_end(tmp_path: Path) -> None:
     put(tmp_path, SCRIPT_PATH, f"{LINE}\n")
     path = tmp_path / SCRIPT_PATH.removeprefix("/")
     script = files.script().replace(" /etc/", f" {tmp_path}/etc/")
-    running, ends = os.pipe()
-    said, says = os.pipe()
-    holder = subprocess.Popen(
-        ["sh", "-c", f"exec 9<{path}; flock 9; echo >&{says}; read x <&{running}"], pass_fds=(running, says)
-    )
-    os.read(said, 1)
-    reader = subprocess.Popen(["sh", "-euc", script], stdout=subprocess.PIPE)
-    with pytest.raises(subprocess.TimeoutExpired):
-        reader.wait(0.3)
-    os.write(ends, b"\n")
-    assert reader.wait(10) == holder.wait(10) == 0
+    with path.open() as running:
+        fcntl.flock(running, fcntl.LOCK_EX)  # as the script itself does
+        reader = subprocess.Popen(["sh", "-euc", script], stdout=subprocess.DEVNULL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            reader.wait(0.3)
+    assert reader.wait(10) == 0
 
 
 def test_an_answer_that_is_cut_short_is_refused() -> None:
@@ -151,7 +146,7 @@ def position(of: list[Section], words: str) -> int:
 
 
 def test_traps_are_closed_before_there_is_a_device_and_the_unit_comes_after_all() -> None:
-    """networkd must not see a device first that it should leave alone; nor a boot bring back what never was whole."""
+    """Networkd must not see a device first that it should leave alone; nor a boot bring back what never was whole."""
     kernel = host()
     kernel.folders |= {NETWORKD}
     done = todo(kernel)
@@ -181,7 +176,7 @@ def test_at_teardown_the_unit_goes_first() -> None:
 
 
 def test_a_switch_leaves_the_unit_and_changes_the_script() -> None:
-    """systemd has nothing to load again."""
+    """Systemd has nothing to load again."""
     kernel = host()
     apply(kernel)
     done = apply(kernel, modes.wanted(bridge, CLUSTER, CLUSTER.node("node1")))
@@ -195,12 +190,12 @@ def test_files_of_another_cluster_stay() -> None:
     """Its number is in their names."""
     kernel = host()
     apply(kernel)
-    other = cluster(vni=7, network="10.7.0.0/16")
     before = dict(kernel.files)
-    files_of_other = {file for file in modes.wanted(vxlan, CLUSTER, CLUSTER.nodes[0]).files if marks.of_file(file.path)}
-    assert all(marks.of_file(file.path) == Marks() for file in files_of_other)
-    assert sections(plan(State(), kernel.see(State()), other.marks)) == []
-    assert kernel.files == before
+    assert sections(plan(State(), kernel.see(State()), Marks(7))) == []
+    assert sections(plan(WANT, kernel.see(WANT))) == []
+    kernel.files[SCRIPT.format("podnet7")] = (LINE, "set -eu")
+    apply(kernel, State())
+    assert kernel.files == {SCRIPT.format("podnet7"): (LINE, "set -eu")} != before
 
 
 @pytest.mark.parametrize("path", [SCRIPT_PATH, UNIT_PATH, SYSCTL_PATH])
