@@ -60,7 +60,7 @@ def _leave(plan: Plan) -> Iterator[Section]:
 def _forget(plan: Plan) -> Iterator[Section]:
     """Remove files that nobody wants, first of all what would run at the next boot."""
     gone = [item for item in plan.tables["files"].remove if isinstance(item, File | Symlink)]
-    gone.sort(key=lambda item: (marks.PLACES.index(marks.of_place(item.path)), item.path))
+    gone.sort(key=_in_order)
     units = [item.path.rpartition("/")[2] for item in gone if marks.of_place(item.path) == marks.UNIT]
     if SYSTEMD in plan.running:
         yield from (Section(f"systemctl stop {unit}") for unit in units)
@@ -78,8 +78,14 @@ def _reload(plan: Plan, changed: Iterable[File | Symlink]) -> Iterator[Section]:
 
 
 def _written(plan: Plan) -> list[File | Symlink]:
+    """List what is to be written, each after what it speaks of: the script, the unit, that it is enabled."""
     added, changed, _ = plan.tables["files"]
-    return [item for item in (*added, *(new for _, new in changed)) if isinstance(item, File | Symlink)]
+    items = [item for item in (*added, *(new for _, new in changed)) if isinstance(item, File | Symlink)]
+    return sorted(items, key=_in_order, reverse=True)
+
+
+def _in_order(item: File | Symlink) -> tuple[int, str]:
+    return marks.PLACES.index(marks.of_place(item.path)), item.path
 
 
 def _at_boot(item: File | Symlink) -> bool:
@@ -93,6 +99,7 @@ def _place(items: Iterable[File | Symlink]) -> Iterator[Section]:
         if isinstance(item, File):
             yield Section(f"install -D -m {item.mode} /dev/stdin {path}", tuple(item.text.splitlines()))
         else:
+            yield Section(f"mkdir -p {path.rpartition('/')[0]}")
             yield Section(f"ln -sfn {item.to} {path}")
     if whole := [path for item, path in beside if isinstance(item, File)]:
         yield Section(f"sync {' '.join(whole)}")

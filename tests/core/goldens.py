@@ -38,7 +38,7 @@ def text(name: str, of: Cluster, node: str = "node1") -> str:
 def _fed(section: Section) -> str:
     if SCRIPT.format("podnet") in section.command and section.lines:
         return f"    ... {len(section.lines)} lines\n"
-    return "".join(f"    {line}\n" for line in section.lines)
+    return "".join(f"    {line}".rstrip() + "\n" for line in section.lines)
 
 
 def boot_script(of: Cluster, node: str = "node1") -> str:
