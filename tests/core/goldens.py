@@ -2,7 +2,7 @@
 
 `python -m tests.core.goldens` writes tests/core/golden/MODE.txt anew for every mode, to be reviewed as a diff;
 `python -m tests.core.goldens MODE` prints one. Of the script for the next boot, which says the same once more, the
-lines are only counted; that of one mode stands whole in tests/core/golden/boot.sh.
+lines are only counted; that of one mode stands whole in tests/core/boot.sh.
 """
 
 import importlib
@@ -21,6 +21,7 @@ from tests.core.examples import cluster
 from tests.core.kernel import host
 
 FOLDER = Path(__file__).parent / "golden"
+BOOT = Path(__file__).parent / "boot.sh"
 MODES = sorted(module.name for module in pkgutil.iter_modules(modes.__path__))
 
 
@@ -53,4 +54,4 @@ if __name__ == "__main__":
     for each in MODES if not sys.argv[1:] else ():
         (FOLDER / f"{each}.txt").write_text(text(each, cluster()))
     if not sys.argv[1:]:
-        (FOLDER / "boot.sh").write_text(boot_script(cluster()))
+        BOOT.write_text(boot_script(cluster()))

@@ -148,7 +148,7 @@ def test_every_guard_is_a_function_of_the_script() -> None:
 
 def test_the_script_is_as_reviewed() -> None:
     """`make golden` writes it anew."""
-    assert goldens.boot_script(cluster()) == (goldens.FOLDER / "boot.sh").read_text()
+    assert goldens.boot_script(cluster()) == goldens.BOOT.read_text()
 
 
 def test_the_script_waits_for_this_nodes_address() -> None:
