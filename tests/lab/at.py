@@ -189,11 +189,11 @@ class At:
         said = run("podnet", "lab", "status", "--name", self.name).out
         return next(line for line in said.splitlines() if line.startswith(host))
 
-    def back(self, *hosts: str) -> None:
+    def back(self, *hosts: str, seconds: float = 30) -> None:
         """Wait until hosts that were started have made their networks by themselves."""
         for host in hosts:
             active = f"systemctl is-active {self.cluster.marks.alias}.service || test $? = 3"
-            until(partial(self._says, host, active, "active\n"), 30, f"the unit of {host} is active")
+            until(partial(self._says, host, active, "active\n"), seconds, f"the unit of {host} is active")
 
     def _says(self, host: str, command: str, words: str) -> bool:
         return self.sh(host, command) == words
