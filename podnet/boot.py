@@ -5,6 +5,7 @@ changes nothing, and one that has half it completes: most words replace (`addr r
 make twice is made unless it is there.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from podnet.cluster import Cluster, Node
 from podnet.marks import LINE, Marks
 from podnet.plan import MODULES, plan, supported
 from podnet.rendering import render
-from podnet.state import Device, File, State, Symlink, Sysctl
+from podnet.state import Device, File, State, Symlink, Sysctl, newborn
 
 PATIENCE = 60
 """Seconds that the script waits for the uplink's address. systemd starts it again after that, six times in all."""
@@ -97,8 +98,14 @@ def _repeatable(section: Section) -> Iterator[Step]:
                 continue
             case ["netns", "add", netns]:
                 unless = f"namespace {netns}"
-            case ["link", "add", dev, "netns", netns, *_]:
-                unless = f"inside {netns} {dev}"
+            case ["link", "add", born, "netns", netns, *_]:
+                unless = f"inside {netns} {born.removeprefix(newborn(''))} || inside {netns} {born}"
+            case ["link", "set", born, "name", dev, *words]:
+                # Given its name once, and the rest as often as one likes.
+                (netns,) = re.findall(r"^ip -n (\S+) ", section.command)
+                yield Step(f"ip -n {netns} link set {born} name {dev}", unless=f"inside {netns} {dev}")
+                plain.append(f"link set {dev} {' '.join(words)}")
+                continue
             case ["link", "add", dev, *_]:
                 unless = f"device {dev}"
             case ["fou", "add", "port", port, *_]:

@@ -180,7 +180,7 @@ class Kernel:
         """Carry out a line of `ip -batch -`."""
         match line.split():
             case ["link", "add", dev, "netns", netns, *words]:
-                if self._held("links", (dev,)):
+                if self.holds("links", (dev,)):
                     raise Refused(f"File exists: {line}")  # Linux before 6.14 looks in the wrong namespace too
                 self._make(self._at(netns), dev, words)
             case ["link", "add", dev, *words]:
