@@ -6,7 +6,7 @@ from typing import TypedDict
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts import addresses, chains, fdb, fous, kinds, links, neighbours, pods, ports, routes, sysctls
+from podnet.facts import addresses, chains, fdb, files, fous, kinds, links, neighbours, pods, ports, routes, sysctls
 from podnet.facts.reading import document, strictly
 from podnet.state import State
 
@@ -68,6 +68,7 @@ def asked(want: State) -> Asked:
 def script(paths: Sequence[str] = (), pod_paths: Sequence[str] = (), device_kinds: Sequence[str] = ()) -> str:
     """Spell the shell script that prints every table under a heading of its own. The first failure ends it."""
     tables = {
+        "files": files.script(),  # first: it waits until the host has booted
         "links": "\n".join(links.COMMANDS),
         "addresses": addresses.COMMAND,
         "neighbours": neighbours.COMMAND,
@@ -118,6 +119,8 @@ def parse(output: list[str]) -> State:
         openings=firewall.openings,
         firewall=firewall.firewall,
         pods=pods.parse(chunks["pods"], links.indices(devices)),
+        files=files.parse(chunks["files"]),
+        folders=files.parse_folders(chunks["files"]),
         lacks=kinds.parse(chunks["lacks"]),
         unloaded=fous.unloaded(chunks["fous"]),
     )

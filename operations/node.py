@@ -7,7 +7,7 @@ from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import OperationMeta
 
-from podnet import preflight
+from podnet import boot, preflight
 from podnet.batch import sections
 from podnet.cluster import Cluster
 from podnet.facts.node import Node, asked
@@ -77,6 +77,8 @@ def converge(want: State, cluster: Cluster | None = None, mine: Marks = FIRST) -
     if have is None:
         yield unread()
         return
+    if cluster is not None:
+        want = boot.fitted(want, cluster, cluster.node(host.name), have.firewall)
     if reasons := obstacles(want, have, cluster, host.name):
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return

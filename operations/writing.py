@@ -2,10 +2,7 @@
 
 import re
 from collections.abc import Generator, Iterable, Sequence
-from functools import cache
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from pyinfra import host, logger
 from pyinfra.api import Host, State, StringCommand
 from pyinfra.api.arguments import ConnectorArguments
@@ -13,10 +10,10 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.connectors.util import CommandOutput
 from typing_extensions import override
 
-import podnet
 from podnet.batch import Section
 from podnet.batch import sections as sections_of
 from podnet.plan import plan_table, summary
+from podnet.rendering import render
 from podnet.state import Item
 
 MARK = "==podnet=="
@@ -102,20 +99,7 @@ def unread() -> Refusal:
 
 def script(sections: Sequence[Section]) -> str:
     """Render the sections into the shell script that runs them."""
-    return _template().render(sections=sections, mark=MARK)
-
-
-@cache
-def _template() -> Template:
-    folder = Path(podnet.__file__).parent / "templates"
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701  # shell words, not HTML
-    )
-    return environment.get_template("batch.sh.j2")
+    return render("batch.sh.j2", sections=sections, mark=MARK)
 
 
 def explain(sections: Sequence[Section], output: CommandOutput) -> str:

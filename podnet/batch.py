@@ -1,17 +1,19 @@
 """A plan in the order in which it can be carried out, as the standard input of a handful of processes.
 
 Additions come before removals, and nothing comes before what it stands on: device, MAC, up, address, neighbour,
-FDB entry, setting, rule, route; the reverse when removing. The number of processes depends on what kinds of things
+FDB entry, setting, rule, route; the reverse when removing. What keeps the host's own programs off our devices is told
+before there is a device; what brings all back after a reboot, once all is there, and first of all it is removed: after
+a cut and a reboot nothing is there that nobody wants. The number of processes depends on what kinds of things
 change and on the number of pods that change, never on the number of peers.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from podnet import spell, spell_chains
+from podnet import marks, spell, spell_chains
 from podnet.firewall import NFT
-from podnet.plan import FORWARD_ALL, MODULES, Plan
-from podnet.state import Address, Chain, Device, Item, Route, Sysctl, newborn
+from podnet.plan import FORWARD_ALL, MODULES, NETWORKD, SYSTEMD, Plan
+from podnet.state import Address, Chain, Device, File, Item, Route, Symlink, Sysctl, newborn
 
 FOLDER = "/etc/podnet"
 SAVED = f"{FOLDER}/sysctls"
@@ -28,7 +30,7 @@ class Section:
 
 def sections(plan: Plan) -> list[Section]:
     """Spell the whole plan; an empty list means that nothing is to be done."""
-    parts = (_note(plan), _build(plan), _clear(plan), _give_back(plan))
+    parts = (_note(plan), _warn(plan), _build(plan), _leave(plan), _forget(plan), _clear(plan), _give_back(plan))
     return [section for part in parts for section in part]
 
 
@@ -36,6 +38,71 @@ def _note(plan: Plan) -> Iterator[Section]:
     """Write down what settings were, before the first of them changes."""
     if plan.saved != plan.noted:
         yield from _write(plan.saved)
+
+
+def _warn(plan: Plan) -> Iterator[Section]:
+    """Tell the host's own programs which devices are ours, before they see any of them."""
+    told = [item for item in _written(plan) if not _at_boot(item)]
+    yield from _place(told)
+    if NETWORKD in plan.running and any(marks.of_place(item.path) == marks.NETWORK for item in told):
+        yield Section("systemctl try-reload-or-restart systemd-networkd.service")
+
+
+def _leave(plan: Plan) -> Iterator[Section]:
+    """Leave what makes all this again after a reboot."""
+    left = [item for item in _written(plan) if _at_boot(item)]
+    yield from _place(left)
+    yield from _reload(plan, left)
+
+
+def _forget(plan: Plan) -> Iterator[Section]:
+    """Remove files that nobody wants, first of all what would run at the next boot."""
+    gone = [item for item in plan.tables["files"].remove if isinstance(item, File | Symlink)]
+    gone.sort(key=_in_order)
+    units = [item.path.rpartition("/")[2] for item in gone if marks.of_place(item.path) == marks.UNIT]
+    if SYSTEMD in plan.running:
+        yield from (Section(f"systemctl stop {unit}") for unit in units)
+    if gone:
+        yield Section(f"rm -f {' '.join(item.path for item in gone)}")
+    yield from _reload(plan, gone)
+    if SYSTEMD in plan.running:
+        # A pattern, because a unit's whole name is refused once there is no such unit any more.
+        yield from (Section(f"systemctl reset-failed '{unit}*'") for unit in units)
+
+
+def _reload(plan: Plan, changed: Iterable[File | Symlink]) -> Iterator[Section]:
+    if SYSTEMD in plan.running and any(marks.of_place(item.path) in {marks.UNIT, marks.ENABLED} for item in changed):
+        yield Section("systemctl daemon-reload")
+
+
+def _written(plan: Plan) -> list[File | Symlink]:
+    """List what is to be written, each after what it speaks of: the script, the unit, that it is enabled."""
+    added, changed, _ = plan.tables["files"]
+    items = [item for item in (*added, *(new for _, new in changed)) if isinstance(item, File | Symlink)]
+    return sorted(items, key=_in_order, reverse=True)
+
+
+def _in_order(item: File | Symlink) -> tuple[int, str]:
+    return marks.PLACES.index(marks.of_place(item.path)), item.path
+
+
+def _at_boot(item: File | Symlink) -> bool:
+    return marks.of_place(item.path) in {marks.SCRIPT, marks.UNIT, marks.ENABLED, marks.MODULES}
+
+
+def _place(items: Iterable[File | Symlink]) -> Iterator[Section]:
+    """Write files beside themselves, see that they are on the disk, and rename them: none is ever half."""
+    beside = [(item, f"{item.path}{marks.BESIDE}") for item in items]
+    for item, path in beside:
+        if isinstance(item, File):
+            yield Section(f"install -D -m {item.mode} /dev/stdin {path}", tuple(item.text.splitlines()))
+        else:
+            yield Section(f"mkdir -p {path.rpartition('/')[0]}")
+            yield Section(f"ln -sfn {item.to} {path}")
+    if whole := [path for item, path in beside if isinstance(item, File)]:
+        yield Section(f"sync {' '.join(whole)}")
+    for item, path in beside:
+        yield Section(f"mv {path} {item.path}")
 
 
 def _build(plan: Plan) -> Iterator[Section]:
@@ -129,7 +196,12 @@ def _give_back(plan: Plan) -> Iterator[Section]:
         yield from _write(plan.keep)
     elif plan.saved and not plan.keep:
         yield Section(f"rm {SAVED}")
+    if (plan.saved and not plan.keep) or any(_in_folder(item) for item in plan.tables["files"].remove):
         yield Section(f"rmdir --ignore-fail-on-non-empty {FOLDER}")
+
+
+def _in_folder(item: Item) -> bool:
+    return isinstance(item, File) and item.path.startswith(f"{FOLDER}/")
 
 
 def _write(values: Iterable[Sysctl]) -> Iterator[Section]:

@@ -8,7 +8,21 @@ from podnet.diff import Diff
 from podnet.firewall import IPTABLES, NFT, Line, in_iptables, in_nft
 from podnet.marks import ANY_NETNS, FIRST, Marks, of
 from podnet.plan import compare, others
-from podnet.state import Chain, FdbEntry, FouPort, Item, Jump, Neighbour, Opening, Route, Rule, State, Sysctl
+from podnet.state import (
+    Chain,
+    FdbEntry,
+    File,
+    FouPort,
+    Item,
+    Jump,
+    Neighbour,
+    Opening,
+    Route,
+    Rule,
+    State,
+    Symlink,
+    Sysctl,
+)
 
 NOUNS = {
     "links": "link",
@@ -21,6 +35,7 @@ NOUNS = {
     "chains": "firewall chain",
     "openings": "rules in another's firewall chain",
     "routes": "route",
+    "files": "file",
 }
 
 
@@ -74,6 +89,8 @@ def place(item: Item) -> str:
             return item.path
         case FouPort():
             return str(item.port)
+        case File() | Symlink():
+            return item.path
         case Chain():
             return f"{'' if item.by == IPTABLES else f'{item.by} '}{item.table} {item.chain}"
         case Opening():
@@ -111,6 +128,10 @@ def _told(value: object, in_words: Callable[[Line], str] = in_nft) -> str:
 def words(item: Item) -> str:
     """Describe an item by the lines that would make it, which a reader can look up and type."""
     match item:
+        case File():
+            return place(item)
+        case Symlink():
+            return f"{place(item)} to {item.to}"
         case Chain():
             return f"{place(item)} with {len(item.rules)} rules, jumped to from {_told(item.jumps)}"
         case _:

@@ -13,6 +13,22 @@ to Calico and BIRD, 99 to openr, 186 and above to FRR."""
 
 CHAINS = {"filter": "FWD", "nat": "POSTRTG"}
 """Our firewall chains by their tables; the names are flannel's."""
+LINE = "# podnet's: written anew by every apply that finds it changed, removed by the teardown."
+"""The first line of every file of ours."""
+
+SCRIPT = "/etc/podnet/{}.sh"
+UNIT = "/etc/systemd/system/{}.service"
+ENABLED = "/etc/systemd/system/multi-user.target.wants/{}.service"
+MODULES = "/etc/modules-load.d/{}.conf"
+SYSCTLS = "/etc/sysctl.d/99-{}.conf"
+LINK = "/etc/systemd/network/10-{}.link"
+NETWORK = "/etc/systemd/network/10-{}.network"
+NETWORK_MANAGER = "/etc/NetworkManager/conf.d/{}.conf"
+
+PLACES = (ENABLED, UNIT, SCRIPT, MODULES, SYSCTLS, LINK, NETWORK, NETWORK_MANAGER)
+"""Where our files are; a cluster's alias belongs into the braces. What is first here is removed first."""
+BESIDE = ".new"
+"""How a file's name ends until it is whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +78,19 @@ def of(pattern: re.Pattern[str], name: str) -> Marks | None:
     """Say whose name this is: one of the four patterns matches it, or it is a stranger's."""
     found = pattern.fullmatch(name)
     return Marks(int(found[1] or 1)) if found else None
+
+
+def of_file(path: str) -> Marks | None:
+    """Say whose file this is, by its place alone; whole or still beside it."""
+    owners = (of(_names(place), path) for place in PLACES)
+    return next((owner for owner in owners if owner), None)
+
+
+def of_place(path: str) -> str:
+    """Say which of PLACES a file of ours is in."""
+    return next(place for place in PLACES if _names(place).fullmatch(path))
+
+
+def _names(place: str) -> re.Pattern[str]:
+    before, _, after = place.partition("{}")
+    return re.compile(rf"{re.escape(before)}{NAME}(\d*){re.escape(after)}({re.escape(BESIDE)})?")

@@ -1,11 +1,11 @@
 """What on a host itself stands in the way: found in its tables, before anything is changed on it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from podnet.cluster import Cluster, Node
 from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, Marks, of
 from podnet.plan import marked, owned, rivals, wire
-from podnet.state import Device, State
+from podnet.state import Device, File, State, Symlink
 
 
 def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> list[str]:
@@ -13,6 +13,7 @@ def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> l
     mine = cluster.marks if cluster else FIRST
     found = [*_lacking(have), *_strange_devices(want, have, mine), *_claims(want, have, mine)]
     found += [*_rivals(want, have, mine), *_strange_routes(want, have, mine)]
+    found += strange_files(want.files, have.files)
     if cluster is not None:
         found += [*_underlay(cluster, cluster.node(name), want, have), *_overlaps(cluster, want, have)]
         found += _same_marks(have, mine)
@@ -98,6 +99,19 @@ def _strange_routes(want: State, have: State, mine: Marks) -> Iterator[str]:
             f"there is a route to {route.to} (proto {route.proto}) on a host where nothing is podnet's, which needs "
             f"its place; remove it (ip route del {route.to}) or choose another `pod_subnet`"
         )
+
+
+def strange_files(want: Iterable[File | Symlink], have: Iterable[File | Symlink]) -> Iterator[str]:
+    """Find files where ours belong. What they hold would be lost, so that they are nowhere taken for damage."""
+    seen = {item.path: item for item in have}
+    for item in sorted(want, key=lambda item: item.key):
+        other = seen.get(item.path)
+        strange = isinstance(other, File) and not other.marked
+        if other is not None and (strange or type(other) is not type(item)):
+            yield (
+                f"{item.path} is somebody else's, and podnet needs its place; move it away, or, if it was podnet's and "
+                "somebody changed its first line, remove it"
+            )
 
 
 def _underlay(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[str]:

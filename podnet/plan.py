@@ -20,6 +20,7 @@ from podnet.state import (
     Chain,
     Device,
     FdbEntry,
+    File,
     FouPort,
     Ipip,
     Ipvlan,
@@ -33,6 +34,7 @@ from podnet.state import (
     Route,
     Rule,
     State,
+    Symlink,
     Sysctl,
     Veth,
     newborn,
@@ -50,6 +52,12 @@ must be is told by `State.unloaded`."""
 NEW_NETNS = State(links=frozenset({Nic("lo", 65536, "00:00:00:00:00:00", up=False)}))
 """What the kernel gives a network namespace at its birth."""
 
+SOFTWARE = ("/etc/systemd", "/etc/modules-load.d", "/etc/sysctl.d", "/etc/NetworkManager")
+"""Folders that belong to a program: where it is not installed, nobody reads our file, hence none is written."""
+
+SYSTEMD, NETWORKD = "/run/systemd/system", "/run/systemd/netif"
+"""Folders that are there while the program runs."""
+
 HOST = ""
 Place: TypeAlias = tuple[str, str]
 """Where a device is: its namespace, HOST or a pod's, and its name there."""
@@ -62,6 +70,7 @@ class Plan:
     `remake` are devices to delete first, because the kernel cannot change what is wrong with them; `make` and
     `drop` are pods' namespaces, `load` modules. Of the values that sysctls had before us, `noted` are written down on
     the host, `saved` have to be before the first change, `keep` remain so at the end, `restore` are given back.
+    `running` are the programs that must be told when their files change.
     """
 
     want: State
@@ -75,6 +84,7 @@ class Plan:
     saved: frozenset[Sysctl] = frozenset()
     restore: frozenset[Sysctl] = frozenset()
     keep: frozenset[Sysctl] = frozenset()
+    running: frozenset[str] = frozenset()
 
 
 def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
@@ -104,6 +114,7 @@ def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
         saved=saved,
         restore=_given_back(saved - keep, have),
         keep=keep,
+        running=have.folders & {SYSTEMD, NETWORKD},
     )
 
 
@@ -166,13 +177,15 @@ def supported(want: State, have: State) -> State:
 
     Left out are settings that are not there, where nothing is there either that they could protect from:
     IPv6's on a host without it, and on a device whose MTU is too small for it; br_netfilter's being off where it is
-    not loaded.
+    not loaded. In the same way leave out files for programs that are not there.
     """
     paths = {seen.path for seen in have.sysctls}
     present = any(path.startswith("net/ipv6/") for path in paths)
     too_small: set[str | None] = {link.dev for link in want.links if link.mtu < SMALLEST_IPV6_MTU}
 
     def has_place(item: Item) -> bool:
+        if isinstance(item, File | Symlink):
+            return not any(item.path.startswith(f"{root}/") for root in set(SOFTWARE) - have.folders)
         if isinstance(item, Sysctl) and item.value == "0" and item.path.startswith(tuple(MODULES)):
             return item.path in paths
         if not isinstance(item, Sysctl) or not item.path.startswith("net/ipv6/"):
@@ -216,6 +229,10 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
                 return item.chain.startswith(mine.chains)
             case Opening():
                 return item.comment == mine.alias
+            case File():
+                return item.key in keys["files"] or (marks.of_file(item.path) == mine and item.marked)
+            case Symlink():
+                return marks.of_file(item.path) == mine
             case Rule():
                 return False
 
@@ -231,6 +248,7 @@ def marked(have: State, mine: Marks = FIRST) -> bool:
         or any(route.proto == mine.proto for route in have.routes)
         or any(chain.chain.startswith(mine.chains) for chain in have.chains)
         or any(opening.comment == mine.alias for opening in have.openings)
+        or any(isinstance(f, File) and f.marked and marks.of_file(f.path) == mine for f in have.files)
     )
 
 

@@ -4,6 +4,7 @@ Equality is the whole comparison. `key` is what the kernel allows only one of: t
 value are one thing that is wrong, not two things. Keys are made of numbers and text, so that they also sort.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -344,7 +345,45 @@ class Opening:
         return (self.family, self.table, self.chain, self.comment)
 
 
-Item: TypeAlias = Link | Port | Address | Neighbour | FdbEntry | FouPort | Route | Rule | Sysctl | Chain | Opening
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that an apply leaves: compared by its SHA-256 (`sha256sum`), since nobody needs to read it back.
+
+    `mode` are chmod(1)'s digits. `marked`: it says itself that it is podnet's (`podnet.marks.LINE`), or it is empty.
+    `text` is known of wanted ones only.
+    """
+
+    path: str
+    digest: str
+    mode: str = "644"
+    marked: bool = True
+    text: str = field(default="", compare=False, repr=False)
+
+    @classmethod
+    def of(cls, path: str, text: str) -> "File":
+        """Take the text that the file is to hold, whole lines."""
+        return cls(path, hashlib.sha256(text.encode()).hexdigest(), text=text)
+
+    @property
+    def key(self) -> Key:
+        return (self.path,)
+
+
+@dataclass(frozen=True, slots=True)
+class Symlink:
+    """A symbolic link: how systemd is told that a unit is enabled."""
+
+    path: str
+    to: str
+
+    @property
+    def key(self) -> Key:
+        return (self.path,)
+
+
+Item: TypeAlias = (
+    Link | Port | Address | Neighbour | FdbEntry | FouPort | Route | Rule | Sysctl | Chain | Opening | File | Symlink
+)
 
 
 def plain(item: Item) -> dict[str, object]:
@@ -371,9 +410,9 @@ def _simply(value: object) -> object:
 class State:
     """What one network namespace holds; `pods` are the namespaces inside it, by name.
 
-    Four fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
+    Five fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
     devices that were asked for the kernel does not have, `unloaded` which modules it has not loaded that nobody loads
-    by using them, `firewall` what the host filters with.
+    by using them, `firewall` what the host filters with, `folders` which programs' folders there are.
     """
 
     links: frozenset[Link] = frozenset()
@@ -386,10 +425,12 @@ class State:
     chains: frozenset[Chain] = frozenset()
     openings: frozenset[Opening] = frozenset()
     routes: frozenset[Route] = frozenset()
+    files: frozenset[File | Symlink] = frozenset()
     saved: frozenset[Sysctl] = frozenset()
     lacks: frozenset[str] = frozenset()
     unloaded: frozenset[str] = frozenset()
     firewall: Firewall = field(default_factory=Firewall)
+    folders: frozenset[str] = frozenset()
     pods: Mapping[str, "State"] = field(default_factory=dict)
 
     def __or__(self, other: "State") -> "State":
@@ -419,6 +460,8 @@ class State:
         )
 
 
-SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall"})
+SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall", "folders"})
+"""What is asked beside the tables, and never wanted."""
+
 TABLES = tuple(table.name for table in fields(State) if table.name not in SEEN_ONLY | {"pods"})
 """The tables by name, in the order in which their items can be added."""

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from podnet import boot
 from podnet.cluster import Cluster, Node
 from podnet.state import State
 
@@ -17,5 +18,9 @@ class Mode(Protocol):
 
 
 def wanted(mode: Mode, cluster: Cluster, me: Node) -> State:
-    """Compute all that `me` should hold in `mode`, bearing the cluster's marks. ClusterError if it cannot be."""
-    return mode.state(cluster, me).signed(cluster.marks)
+    """Compute all that `me` should hold in `mode`, bearing the cluster's marks, with the files that bring it back.
+
+    ClusterError if it cannot be.
+    """
+    want = mode.state(cluster, me).signed(cluster.marks)
+    return want | boot.files(want, cluster, me)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from podnet import boot
 from podnet.cluster import Cluster, Node
 from podnet.differences import differences
 from podnet.obstacles import obstacles
@@ -12,7 +13,8 @@ def test_kernel_holds_exactly_the_computed_state(
     node: Node, cluster: Cluster, want: dict[str, State], have: State
 ) -> None:
     """Everything of ours, from links to routes, on the host and in its pods, is as computed."""
-    found = differences(want[node.name], have, cluster.marks)
+    here = boot.fitted(want[node.name], cluster, node, have.firewall)
+    found = differences(here, have, cluster.marks)
     if found:
         pytest.fail("\n".join(f"{node.name}: {sentence}" for sentence in found), pytrace=False)
 

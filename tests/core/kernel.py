@@ -17,12 +17,14 @@ from typing import Any
 from podnet.batch import SAVED, Section
 from podnet.facts import chains, sysctls
 from podnet.facts.node import ALWAYS, asked
-from podnet.marks import ANY_NETNS, of
+from podnet.marks import ANY_NETNS, LINE, of, of_file
+from podnet.plan import SYSTEMD
 from podnet.state import (
     TABLES,
     Address,
     Bridge,
     FdbEntry,
+    File,
     FouPort,
     Ipip,
     Ipvlan,
@@ -32,6 +34,7 @@ from podnet.state import (
     Port,
     Route,
     State,
+    Symlink,
     Sysctl,
     Vxlan,
 )
@@ -60,7 +63,9 @@ class Kernel:
             "filter": {"INPUT": [], "FORWARD": [], "OUTPUT": []},
             "nat": {"PREROUTING": [], "INPUT": [], "OUTPUT": [], "POSTROUTING": []},
         }
-        self.files: dict[str, tuple[str, ...]] = {}
+        self.files: dict[str, tuple[str, ...] | str] = {}  # lines, or where a symbolic link leads
+        self.modes: dict[str, str] = {}
+        self.folders = {"/etc/systemd", "/etc/modules-load.d", "/etc/sysctl.d", SYSTEMD}
         self.pods: dict[str, Kernel] = {}
         for name in ("all", "default"):
             self._settle(name)
@@ -74,9 +79,11 @@ class Kernel:
         saved = sysctls.parse_saved(list(self.files.get(SAVED, ())))
         pods = {name: pod.inside(pod_paths) for name, pod in self.pods.items() if of(ANY_NETNS, name)}
         tables = {**self.tables, "links": map(_told, self.tables["links"]), "chains": chains.parse(self.save())}
+        tables["files"] = [self._file(path) for path in self.files if of_file(path)]
         tables["sysctls"] = self._read([*paths, *ALWAYS, *(old.path for old in saved)])
         filled: dict[str, Any] = {table: frozenset(items) for table, items in tables.items()}
-        return State(**filled, saved=saved, pods=pods, unloaded=frozenset() if self.fou else frozenset({"fou"}))
+        unloaded = frozenset() if self.fou else frozenset({"fou"})
+        return State(**filled, saved=saved, pods=pods, unloaded=unloaded, folders=frozenset(self.folders))
 
     def inside(self, paths: Sequence[str]) -> State:
         """Answer as podnet.facts.pods would: of a cable between two pods, one end is the cable, all others are Nics."""
@@ -93,6 +100,13 @@ class Kernel:
     def space(self, netns: str | None) -> "Kernel":
         """Find a namespace by its name, the host's by none."""
         return self.first.pods[netns] if netns else self.first
+
+    def _file(self, path: str) -> File | Symlink:
+        held = self.files[path]
+        if isinstance(held, str):
+            return Symlink(path, held)
+        file = File.of(path, "".join(f"{line}\n" for line in held))
+        return replace(file, text="", mode=self.modes.get(path, "644"), marked=LINE in held or not held)
 
     def _read(self, paths: Sequence[str]) -> frozenset[Sysctl]:
         patterns = [re.compile(fnmatch.translate(path)) for path in paths if "*" in path]
@@ -132,10 +146,29 @@ class Kernel:
                 pass
             case ["cat", path] if path.startswith(">"):
                 self.files[path[1:]] = lines
+            case ["install", "-D", "-m", mode, "/dev/stdin", path]:
+                self.files[path] = lines
+                self.modes[path] = mode
+            case ["ln", "-sfn", to, path]:
+                self.files[path] = to
+            case ["sync", *paths] if all(path in self.files for path in paths):
+                pass
             case ["mv", old, new]:
                 self.files[new] = self.files.pop(old)
+                self.modes[new] = self.modes.pop(old, "644")
             case ["rm", path]:
                 del self.files[path]
+            case ["rm", "-f", *paths]:
+                for path in paths:
+                    self.files.pop(path, None)
+            case ["systemctl", "daemon-reload" | "stop" | "reset-failed" | "try-reload-or-restart", *_] if (
+                SYSTEMD in self.folders
+            ):
+                pass
+            case ["iptables", "-w", "5", "-t", table, *rule]:
+                self.iptables_restore([f"*{table}", " ".join(rule), "COMMIT"])
+            case ["sysctl", "-e", "-q", "-p", "-"]:
+                self._each(self.sysctl, [line for line in lines if line.partition(" ")[0] in self.sysctls])
             case _:
                 raise Refused(section.command)
 
@@ -147,7 +180,7 @@ class Kernel:
         """Carry out a line of `ip -batch -`."""
         match line.split():
             case ["link", "add", dev, "netns", netns, *words]:
-                if self._held("links", (dev,)):
+                if self.holds("links", (dev,)):
                     raise Refused(f"File exists: {line}")  # Linux before 6.14 looks in the wrong namespace too
                 self._make(self._at(netns), dev, words)
             case ["link", "add", dev, *words]:
@@ -179,7 +212,7 @@ class Kernel:
                 self._set_link(dev, words)
             case ["link", "del", dev] if dev not in {"lo", FALLBACK}:
                 self.del_link(dev)
-            case ["fou", "add", "port", port, "ipproto", ipproto] if self.fou and not self._held("fous", (int(port),)):
+            case ["fou", "add", "port", port, "ipproto", ipproto] if self.fou and not self.holds("fous", (int(port),)):
                 self.tables["fous"].append(FouPort(int(port), int(ipproto)))
             case ["fou", "del", "port", port]:
                 self.tables["fous"].remove(self.find("fous", (int(port),)))
@@ -312,7 +345,7 @@ class Kernel:
                 far = self._at(netns)
             case _:
                 raise Refused(" ".join(peer))
-        if far is there or far._held("links", (other,)):  # noqa: SLF001  # a kernel like this one
+        if far is there or far.holds("links", (other,)):
             raise Refused(f"File exists: {other}")
         there.add_link(Cable(dev, mtu, netns, mac, other, up=False, alias=""))
         far.add_link(Cable(other, int(other_mtu), there.name or None, "ee:00:00:00:00:01", dev, up=False, alias=""))
@@ -462,7 +495,8 @@ class Kernel:
             raise Refused(f"{dev} is down")
         return link
 
-    def _held(self, table: str, key: object) -> bool:
+    def holds(self, table: str, key: object) -> bool:
+        """Say whether there is an item of that key."""
         return any(item.key == key for item in self.tables[table])
 
     def find(self, table: str, key: object) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from pyinfra.api import FactBase, FactProcessError
 
+from podnet import marks
 from podnet.facts import (
     addresses,
     chains,
@@ -48,6 +49,7 @@ from podnet.state import (
     Route,
     Rule,
     State,
+    Symlink,
     Sysctl,
     Veth,
     Vxlan,
@@ -115,9 +117,13 @@ def answer(fact: type[FactBase[Any]], of: str = "host") -> list[str]:
     return [line for command in FACTS[fact] for line in sample(command, of)]
 
 
+ENABLED, UNIT = (place.format("podnet") for place in (marks.ENABLED, marks.UNIT))
+
+
 def whole(of: str = "host") -> list[str]:
     """Return what podnet.facts.node.script would have printed there."""
     tables = {
+        "files": ["folder /etc/systemd", f"symlink {ENABLED} {UNIT}"],
         "links": answer(links.Links, of),
         "addresses": answer(addresses.Addresses, of),
         "neighbours": answer(neighbours.Neighbours, of),
@@ -372,6 +378,8 @@ def test_a_whole_host_is_read_by_one_command() -> None:
         chains=chains.Chains().process(firewall()) or frozenset(),
         pods=PODS,
         lacks=frozenset({"ipvlan"}),
+        files=frozenset({Symlink(ENABLED, UNIT)}),
+        folders=frozenset({"/etc/systemd"}),
     )
 
 

@@ -7,15 +7,18 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from podnet import modes
+from podnet import boot, modes
+from podnet.batch import Section, sections
 from podnet.cluster import Cluster
 from podnet.differences import differences
 from podnet.facts import node
 from podnet.inventory import read
+from podnet.operations.writing import script
+from podnet.plan import plan
 from podnet.state import State
 from podnet.verify.inventory import load
 
@@ -155,4 +158,43 @@ class At:
     def differences(self, host: str, mode: str = "vxlan", inventory: Path | None = None) -> list[str]:
         """Compare a host's tables with the computed ones, as the verification does, but in this process."""
         want, cluster = self.wanted(host, mode, inventory)
-        return differences(want, node.parse(self.sh(host, node.script(**node.asked(want))).splitlines()), cluster.marks)
+        have = self.have(host, want)
+        return differences(boot.fitted(want, cluster, cluster.node(host), have.firewall), have, cluster.marks)
+
+    @property
+    def cluster(self) -> Cluster:
+        return cluster_of(self.inventory, (self.path / "lab.json").read_text())
+
+    def have(self, host: str, want: State) -> State:
+        """Read a host's tables, and what else is needed to compare them with `want`."""
+        return node.parse(self.sh(host, node.script(**node.asked(want))).splitlines())
+
+    def todo(self, host: str, mode: str) -> list[Section]:
+        """Say what an apply would run on a host."""
+        want, cluster = self.wanted(host, mode)
+        return sections(plan(want, self.have(host, want), cluster.marks))
+
+    def carry_out(self, host: str, sections: list[Section]) -> None:
+        """Run a part of that, as if the rest had been cut off."""
+        self.sh(host, script(sections))
+
+    def off(self, *hosts: str) -> None:
+        """Pull the plug of hosts, all at once."""
+        for host in hosts:
+            self.try_sh(host, "systemctl --force --force poweroff")
+        done = [f"{host} " for host in hosts]
+        until(lambda: all("stopped" in self.status(host) for host in done), 20, f"{', '.join(hosts)} have stopped")
+
+    def status(self, host: str) -> str:
+        """Return the line that `podnet lab status` has about a host."""
+        said = run("podnet", "lab", "status", "--name", self.name).out
+        return next(line for line in said.splitlines() if line.startswith(host))
+
+    def back(self, *hosts: str, seconds: float = 30) -> None:
+        """Wait until hosts that were started have made their networks by themselves."""
+        for host in hosts:
+            active = f"systemctl is-active {self.cluster.marks.alias}.service || test $? = 3"
+            until(partial(self._says, host, active, "active\n"), seconds, f"the unit of {host} is active")
+
+    def _says(self, host: str, command: str, words: str) -> bool:
+        return self.sh(host, command) == words

@@ -1,0 +1,132 @@
+# podnet's: written anew by every apply that finds it changed, removed by the teardown.
+# Makes the network of this host's pods from nothing. Run by podnet.service at boot, and by hand at any time:
+#     sh /etc/podnet/podnet.sh
+# What is there already stays as it is, and what is missing is made.
+set -eu
+
+doing='waiting for the uplink'
+trap 'if [ $? != 0 ]; then echo "podnet: failed at: $doing" >&2; fi' EXIT
+run() { doing=$*; echo "$doing"; "$@"; }
+
+ready() { [ -e /sys/class/net/eth0 ] && ip -o -4 addr show up dev eth0 to 192.168.56.11/32 | grep -q .; }
+waited=0
+until ready; do
+  if [ $waited = 0 ]; then echo 'podnet: waiting for eth0 to be up and to have 192.168.56.11'; fi
+  if [ $waited = 60 ]; then
+    echo 'podnet: eth0 is not up with the address 192.168.56.11 after 60 s; give it that address, or correct the inventory and apply again' >&2
+    exit 1
+  fi
+  sleep 1
+  waited=$((waited + 1))
+done
+
+# One at a time: an apply that finds this script running waits for its end.
+exec 9</etc/podnet/podnet.sh
+flock 9
+
+# Each says whether there is such a thing already.
+device() { [ -e "/sys/class/net/$1" ]; }
+inside() { ip netns exec "$1" test -e "/sys/class/net/$2"; }
+fou() { ip fou show 2>&1 | grep -q "^port $1 "; }
+rule() { "$1-save" -t "$2" | grep -qxF -e "$3"; }
+opened() { ! said=$(nft list chain "$1" "$2" "$3" 2>&1) || echo "$said" | grep -q "comment \"$4\""; }
+namespace() {
+  # A name without a namespace is what a cut leaves; it is in the way.
+  if [ -e "/run/netns/$1" ] && [ "$(stat -f -c %T "/run/netns/$1")" != nsfs ]; then rm "/run/netns/$1"; fi
+  [ -e "/run/netns/$1" ]
+}
+
+[ -d /proc/sys/net/bridge/ ] || run modprobe br_netfilter
+namespace podnet-pod1 || run ip netns add podnet-pod1
+namespace podnet-pod2 || run ip netns add podnet-pod2
+device cni0 || run ip link add cni0 address 0a:58:0a:f4:01:01 type bridge
+run ip -batch - <<'LINES'
+link set cni0 mtu 1450 alias podnet up
+LINES
+device flannel.1 || run ip link add flannel.1 address 66:ca:12:f3:1b:8c mtu 1450 type vxlan id 1 dev eth0 local 192.168.56.11 dstport 8472 nolearning
+run ip -batch - <<'LINES'
+link set flannel.1 alias podnet up
+LINES
+device veth8c33bec5 || run ip link add veth8c33bec5 address 5a:8c:33:be:c5:55 mtu 1450 type veth peer name eth0 mtu 1450 netns podnet-pod2
+run ip -batch - <<'LINES'
+link set veth8c33bec5 alias podnet up
+LINES
+device vethfe3e9017 || run ip link add vethfe3e9017 address 5a:fe:3e:90:17:df mtu 1450 type veth peer name eth0 mtu 1450 netns podnet-pod1
+run ip -batch - <<'LINES'
+link set vethfe3e9017 alias podnet up
+link set veth8c33bec5 master cni0
+link set veth8c33bec5 type bridge_slave hairpin on
+link set vethfe3e9017 master cni0
+link set vethfe3e9017 type bridge_slave hairpin on
+addr replace 10.244.1.1/24 dev cni0
+addr replace 10.244.1.0/32 dev flannel.1
+neigh replace 10.244.2.0 lladdr 66:15:b1:8a:72:43 dev flannel.1 nud permanent
+neigh replace 10.244.3.0 lladdr 66:3b:5b:b1:c6:e7 dev flannel.1 nud permanent
+LINES
+run ip -n podnet-pod1 -batch - <<'LINES'
+link set eth0 address 0a:58:0a:f4:01:02 mtu 1450 up
+link set lo up
+addr replace 10.244.1.2/24 dev eth0
+addr replace 127.0.0.1/8 dev lo scope host
+route replace 0.0.0.0/0 via 10.244.1.1 dev eth0 proto 77
+route replace 10.244.0.0/16 via 10.244.1.1 dev eth0 proto 77
+LINES
+run ip netns exec podnet-pod1 sysctl -q -p - <<'LINES'
+net/ipv4/ip_forward = 0
+LINES
+run ip -n podnet-pod2 -batch - <<'LINES'
+link set eth0 address 0a:58:0a:f4:01:03 mtu 1450 up
+link set lo up
+addr replace 10.244.1.3/24 dev eth0
+addr replace 127.0.0.1/8 dev lo scope host
+route replace 0.0.0.0/0 via 10.244.1.1 dev eth0 proto 77
+route replace 10.244.0.0/16 via 10.244.1.1 dev eth0 proto 77
+LINES
+run ip netns exec podnet-pod2 sysctl -q -p - <<'LINES'
+net/ipv4/ip_forward = 0
+LINES
+run bridge -batch - <<'LINES'
+fdb replace 66:15:b1:8a:72:43 dev flannel.1 dst 192.168.56.12
+fdb replace 66:3b:5b:b1:c6:e7 dev flannel.1 dst 192.168.56.13
+LINES
+run sysctl -q -p - <<'LINES'
+net/bridge/bridge-nf-call-iptables = 1
+net/ipv4/conf/cni0/forwarding = 1
+net/ipv4/conf/cni0/rp_filter = 2
+net/ipv4/conf/eth0/forwarding = 1
+net/ipv4/conf/flannel.1/forwarding = 1
+net/ipv4/conf/flannel.1/rp_filter = 2
+net/ipv4/ip_forward = 1
+LINES
+run iptables-restore -w 5 --noflush <<'LINES'
+*filter
+:PODNET-FWD - [0:0]
+-A PODNET-FWD -s 10.244.0.0/16 -d 10.244.0.0/16 -j ACCEPT
+-A PODNET-FWD -s 10.244.0.0/16 -o cni.+ -j DROP
+-A PODNET-FWD -s 10.244.0.0/16 -o flannel.+ -j DROP
+-A PODNET-FWD -s 10.244.0.0/16 -o vxlan.+ -j DROP
+-A PODNET-FWD -s 10.244.0.0/16 -j ACCEPT
+-A PODNET-FWD -d 10.244.0.0/16 -j ACCEPT
+COMMIT
+*nat
+:PODNET-POSTRTG - [0:0]
+-A PODNET-POSTRTG -m mark --mark 0x4000/0x4000 -j RETURN
+-A PODNET-POSTRTG -s 10.244.1.0/24 -d 10.244.0.0/16 -j RETURN
+-A PODNET-POSTRTG -s 10.244.0.0/16 -d 10.244.1.0/24 -j RETURN
+-A PODNET-POSTRTG ! -s 10.244.0.0/16 -d 10.244.1.0/24 -j RETURN
+-A PODNET-POSTRTG -s 10.244.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE --random-fully
+-A PODNET-POSTRTG ! -s 10.244.0.0/16 -d 10.244.0.0/16 -j MASQUERADE --random-fully
+COMMIT
+LINES
+rule iptables filter '-A FORWARD -j PODNET-FWD' || run iptables -w 5 -t filter -I FORWARD 1 -j PODNET-FWD
+rule iptables nat '-A POSTROUTING -j PODNET-POSTRTG' || run iptables -w 5 -t nat -I POSTROUTING 1 -j PODNET-POSTRTG
+run ip -batch - <<'LINES'
+route replace 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink proto 77
+route replace 10.244.3.0/24 via 10.244.3.0 dev flannel.1 onlink proto 77
+LINES
+run sysctl -e -q -p - <<'LINES'
+net/ipv6/conf/cni0/accept_ra = 0
+net/ipv6/conf/flannel.1/accept_ra = 0
+LINES
+
+echo 'podnet: all is there'
