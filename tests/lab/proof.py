@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -31,3 +32,10 @@ def needs(at: At, mode: str) -> None:
     """Skip a mode that this lab cannot prove; the run fails unless another lab proves it (tests/conftest.py)."""
     if missing := lacking(at, mode):
         pytest.skip(f"{LACKS} {', '.join(sorted(missing))}, which {mode} needs")
+
+
+def lacking_here(mode: str) -> frozenset[str]:
+    """Name the kinds that the mode needs and this machine's kernel lacks, and with it every container."""
+    script = kinds.script(sorted(kinds_of(mode)))
+    done = subprocess.run(["sh", "-c", f"{script}\n:"], capture_output=True, text=True, check=True)
+    return kinds.parse(done.stdout.splitlines())

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from podnet import spell
-from podnet.state import TABLES, Item, Nic, State, Sysctl
 from tests.lab.at import At
+from tests.lab.damage import one_of_each
 from tests.lab.proof import HAS, MODES, kinds_of, lacking, needs
 
 ALL = {"node1", "node2", "node3"}
@@ -52,9 +51,7 @@ def test_a_second_apply_is_silent(at: At, mode: str) -> None:
 
 def test_what_is_removed_by_hand_is_named_and_healed(at: At, mode: str) -> None:
     """One item of each table of the host and of a pod: the difference is told, and the next apply mends that host."""
-    want, _ = at.wanted("node2", mode)
-    spaces = {"": want, **{netns: want.pods[netns] for netns in sorted(want.pods)[:1]}}
-    damages = [damage for netns, state in spaces.items() for damage in _one_of_each(netns, state)]
+    damages = [*one_of_each(at.wanted("node2", mode)[0])]
     assert damages
     for script, words in damages:
         at.sh("node2", script)
@@ -62,33 +59,6 @@ def test_what_is_removed_by_hand_is_named_and_healed(at: At, mode: str) -> None:
         assert any(words in sentence for sentence in found), f"{script}: expected {words!r} in {found}"
         assert at.into(mode).changed == {"node2"}, script
         assert at.differences("node2", mode) == [], script
-
-
-def _one_of_each(netns: str, state: State) -> Iterator[tuple[str, str]]:
-    """Spell how to remove one item of each table by hand, and what is then to be read."""
-    for table in TABLES:
-        items: list[Item] = sorted(getattr(state, table), key=lambda item: (isinstance(item, Nic), item.key))
-        if not items:
-            continue
-        item = items[0]
-        match item:
-            case Sysctl():
-                other = "0" if item.value != "0" else "1"
-                yield _inside(netns, f"sysctl -q -w {item.path}={other}"), item.path
-            case Nic():
-                yield _inside(netns, f"ip link set {item.dev} down"), item.dev
-            case _:
-                (line, *rest) = spell.remove(item)
-                if line.startswith("*"):
-                    text = "\\n".join([line, *rest])
-                    yield f"printf '{text}\\n' | iptables-restore --noflush", "missing firewall chain"
-                else:
-                    program = "bridge" if line.startswith("fdb") else "ip"
-                    yield _inside(netns, f"{program} {line}"), "missing"
-
-
-def _inside(netns: str, command: str) -> str:
-    return f"ip netns exec {netns} {command}" if netns else command
 
 
 @pytest.mark.parametrize("mode", ["ipip", "ipvlan", "udp"])

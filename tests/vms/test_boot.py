@@ -1,34 +1,8 @@
-"""Hosts with kernels, modules and a udev of their own come back by themselves, in every mode."""
+"""What a host's own udev and sysctl make of podnet's devices."""
 
-import pkgutil
+from tests.lab.at import At
 
-import pytest
-
-from podnet import modes
-from tests.lab.at import At, run
-
-BOTH = ("node1", "node2")
-MODES = sorted(module.name for module in pkgutil.iter_modules(modes.__path__))
-
-
-def rebooted(at: At) -> None:
-    """Cut both hosts' power, and wait until they have come back by themselves."""
-    for host in BOTH:
-        done = run("podnet", "lab", "reboot", "--name", at.name, "--hard", host)
-        assert done.code == 0, done.said
-    at.back(*BOTH, seconds=180)
-
-
-@pytest.mark.parametrize("mode", ["vxlan", *(mode for mode in MODES if mode != "vxlan")])
-def test_all_is_there_again_after_all_hosts_lost_power(at: At, mode: str) -> None:
-    """No table lacks anything or has too much, every pod reaches whom it should, and an apply finds nothing to do."""
-    done = at.apply(f"deploys/{mode}.py")
-    assert done.code == 0, done.log
-    rebooted(at)
-    assert {host: at.differences(host, mode) for host in BOTH} == {host: [] for host in BOTH}
-    reached = at.verify("podnet/verify/test_reach.py", "--mode", mode, hosts=",".join(BOTH))
-    assert reached.code == 0, reached.said
-    assert at.apply(f"deploys/{mode}.py").unchanged == set(BOTH)
+SHAPE = ("--hosts", "1")
 
 
 def test_udev_gives_our_devices_no_mac_of_its_own(at: At) -> None:
