@@ -35,6 +35,8 @@ from podnet.state import (
     State,
     Sysctl,
     Veth,
+    WgPeer,
+    Wireguard,
     newborn,
 )
 
@@ -62,6 +64,7 @@ class Plan:
     `remake` are devices to delete first, because the kernel cannot change what is wrong with them; `make` and
     `drop` are pods' namespaces, `load` modules. Of the values that sysctls had before us, `noted` are written down on
     the host, `saved` have to be before the first change, `keep` remain so at the end, `restore` are given back.
+    `forget` is the mark whose private key nobody needs any more.
     """
 
     want: State
@@ -75,6 +78,7 @@ class Plan:
     saved: frozenset[Sysctl] = frozenset()
     restore: frozenset[Sysctl] = frozenset()
     keep: frozenset[Sysctl] = frozenset()
+    forget: str = ""
 
 
 def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
@@ -104,6 +108,7 @@ def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
         saved=saved,
         restore=_given_back(saved - keep, have),
         keep=keep,
+        forget=mine.alias if mine.alias in have.keys and not any(isinstance(x, Wireguard) for x in want.links) else "",
     )
 
 
@@ -197,7 +202,7 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
 
     def ours(item: Item) -> bool:
         match item:
-            case Link() | Port() | FdbEntry():
+            case Link() | Port() | FdbEntry() | WgPeer():
                 return item.dev in links
             case Address():
                 return item.dev in alone or any(
@@ -226,6 +231,7 @@ def marked(have: State, mine: Marks = FIRST) -> bool:
     """Say whether the host bears any mark of ours: podnet has been here."""
     return bool(
         (have.saved and not others(have, mine))
+        or mine.alias in have.keys
         or any(marks.of(marks.ANY_NETNS, netns) == mine for netns in have.pods)
         or any(_marked(link, mine) for link in have.links)
         or any(route.proto == mine.proto for route in have.routes)
@@ -333,7 +339,7 @@ def _after_flush(want: State, ours: State, remake: set[str]) -> State:
                 return item.dev not in gone | remac and not (item.dev in readdressed and item in want.neighbours)
             case Route():
                 return item.dev not in gone and not (item.dev in readdressed and item in want.routes)
-            case Address() | Port() | FdbEntry():
+            case Address() | Port() | FdbEntry() | WgPeer():
                 return item.dev not in gone
             case Sysctl():
                 return _device(item.path) not in gone

@@ -161,6 +161,31 @@ class Ipvlan(Device):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyOf:
+    """The public key of a node, as long as nobody has asked that node for it."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"<key-of-{self.node}>"
+
+
+PublicKey: TypeAlias = str | KeyOf
+
+
+@dataclass(frozen=True, slots=True)
+class Wireguard(Device):
+    """A tunnel for IP in encrypted UDP. `public` belongs to the private key that it holds; empty if it holds none."""
+
+    KIND: ClassVar[str] = "wireguard"
+    CLAIM: ClassVar[tuple[str, ...]] = ("port",)
+
+    port: int
+    public: PublicKey
+    arp: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
     """A device plugged into a bridge.
 
@@ -236,6 +261,25 @@ class FouPort:
     @property
     def key(self) -> Key:
         return (self.port,)
+
+
+@dataclass(frozen=True, slots=True)
+class WgPeer:
+    """Whom a wireguard device talks to: `wg set DEV peer`.
+
+    What is sent to an address in `allowed` is encrypted for this peer, and only from there may its packets come.
+    `options` are what we give nobody: a keepalive, a preshared key.
+    """
+
+    dev: str
+    public: PublicKey
+    endpoint: str | None
+    allowed: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return (self.dev, str(self.public))
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +388,20 @@ class Opening:
         return (self.family, self.table, self.chain, self.comment)
 
 
-Item: TypeAlias = Link | Port | Address | Neighbour | FdbEntry | FouPort | Route | Rule | Sysctl | Chain | Opening
+Item: TypeAlias = (
+    Link
+    | Port
+    | Address
+    | Neighbour
+    | FdbEntry
+    | FouPort
+    | WgPeer
+    | Route
+    | Rule
+    | Sysctl
+    | Chain
+    | Opening
+)
 
 
 def plain(item: Item) -> dict[str, object]:
@@ -371,9 +428,10 @@ def _simply(value: object) -> object:
 class State:
     """What one network namespace holds; `pods` are the namespaces inside it, by name.
 
-    Four fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
-    devices that were asked for the kernel does not have, `unloaded` which modules it has not loaded that nobody loads
-    by using them, `firewall` what the host filters with.
+    Some fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
+    devices that were asked for the kernel does not have, and which of their tools the host, `unloaded` which modules it
+    has not loaded that nobody loads by using them, `firewall` what the host filters with. `keys` are the private keys
+    that we left on the host: for each the mark of its cluster, and its public key, or nothing if it is damaged.
     """
 
     links: frozenset[Link] = frozenset()
@@ -382,6 +440,7 @@ class State:
     neighbours: frozenset[Neighbour] = frozenset()
     fdb: frozenset[FdbEntry] = frozenset()
     fous: frozenset[FouPort] = frozenset()
+    peers: frozenset[WgPeer] = frozenset()
     sysctls: frozenset[Sysctl] = frozenset()
     chains: frozenset[Chain] = frozenset()
     openings: frozenset[Opening] = frozenset()
@@ -390,12 +449,13 @@ class State:
     lacks: frozenset[str] = frozenset()
     unloaded: frozenset[str] = frozenset()
     firewall: Firewall = field(default_factory=Firewall)
+    keys: Mapping[str, str] = field(default_factory=dict)
     pods: Mapping[str, "State"] = field(default_factory=dict)
 
     def __or__(self, other: "State") -> "State":
         """Both together: how a mode adds its tunnel to the pods."""
         tables = {table: getattr(self, table) | getattr(other, table) for table in TABLES}
-        return replace(self, **tables, saved=self.saved | other.saved, pods={**self.pods, **other.pods})
+        return replace(self, **tables, saved=self.saved | other.saved, keys={**self.keys, **other.keys}, pods={**self.pods, **other.pods})
 
     def to_json(self) -> dict[str, object]:
         """Tell it in JSON's types; pyinfra asks for it when a fact is to be printed."""
@@ -419,6 +479,6 @@ class State:
         )
 
 
-SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall"})
+SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall", "keys"})
 TABLES = tuple(table.name for table in fields(State) if table.name not in SEEN_ONLY | {"pods"})
 """The tables by name, in the order in which their items can be added."""
