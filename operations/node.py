@@ -11,9 +11,11 @@ from podnet import preflight
 from podnet.batch import sections
 from podnet.cluster import Cluster
 from podnet.facts.node import Node, asked
+from podnet.keys import nodes
 from podnet.marks import FIRST, Marks
 from podnet.modes import Mode
 from podnet.obstacles import obstacles
+from podnet.operations import keys
 from podnet.operations.writing import Refusal, unread, write
 from podnet.plan import plan, summary
 from podnet.state import State
@@ -26,7 +28,8 @@ def apply(mode: Mode) -> OperationMeta:
     + mode: a module of podnet.modes
 
     The whole inventory is checked first; `PyinfraError` if it asks for something that cannot work. Costs one remote
-    command where nothing is to be done, and one more where something is, whatever the number of peers.
+    command where nothing is to be done, and one more where something is, whatever the number of peers; where the mode
+    wants keys, one more the first time. Such a mode is two operations: all hosts tell their keys before one is changed.
 
     **Example:**
 
@@ -39,6 +42,8 @@ def apply(mode: Mode) -> OperationMeta:
     """
     cluster = preflight.cluster(inventory)
     want = preflight.wanted(mode, cluster, host.name)
+    if nodes(want):
+        keys.keys(name="podnet: keys", want=want, cluster=cluster)
     return converge(name=f"podnet: {mode.__name__.rpartition('.')[2]}", want=want, cluster=cluster)
 
 
@@ -73,11 +78,14 @@ def converge(want: State, cluster: Cluster | None = None, mine: Marks = FIRST) -
         converge(name="Nothing of ours", want=State())
     """
     mine = cluster.marks if cluster else mine
-    have = host.get_fact(Node, **asked(want))
+    have = keys.tables()
+    if have is None:
+        have = host.get_fact(Node, **asked(want))
     if have is None:
         yield unread()
         return
-    if reasons := obstacles(want, have, cluster, host.name):
+    want, reasons = keys.settle(want, have, mine)
+    if reasons := obstacles(want, have, cluster, host.name) + reasons:
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return
     todo = plan(want, have, mine)
