@@ -109,7 +109,7 @@ NUMBERS = {
     "proxy_arp": Numbers(63, 62),
     "udp": Numbers(64, 62, 28, always(FOU)),
     "veth_pair": Numbers(64, None),
-    "wireguard": Numbers(64, 62, 80, always(WIREGUARD)),
     "vxlan": Numbers(64, 62, 50, always(VXLAN)),
     "vxlan_direct_routing": Numbers(64, 62, 50, between_segments(VXLAN)),
+    "wireguard": Numbers(64, 62, 80, always(WIREGUARD)),
 }
