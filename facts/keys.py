@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts.peers import KEY_LENGTH
 from podnet.facts.reading import HEADING, strictly
+from podnet.keys import public_key
 from podnet.marks import FOLDER
 
 # A file of ours that holds no key is told all the same: the key must be made anew, or the file go.
@@ -41,8 +41,4 @@ class Keys(FactBase[Mapping[str, str] | None]):
 def parse(output: list[str]) -> dict[str, str]:
     """Read what `COMMAND` printed."""
     told = [line.strip().partition(" ") for line in output if line.strip()]
-    keys = {file.removesuffix(".key"): key for file, _, key in told}
-    for file, key in keys.items():
-        if key and len(key) != KEY_LENGTH:
-            raise ValueError(f"the public key of {file} is {key!r}")
-    return keys
+    return {file.removesuffix(".key"): public_key(key) for file, _, key in told}

@@ -34,8 +34,8 @@ class Links(FactBase[Table[Link] | None]):
     @override
     def process(self, output: list[str]) -> Table[Link] | None:
         with strictly("the list of devices"):
-            told = [line for line in output if not line.startswith("[")]
-            return Table(parse(*read([line for line in output if line.startswith("[")]), peers.tunnels(told)))
+            end = next((i for i, line in enumerate(output) if line.startswith(peers.MARK)), len(output))
+            return Table(parse(*read(output[:end]), peers.tunnels(output[end:])))
 
 
 def read(output: list[str]) -> tuple[list[dict[str, Any]], dict[int, str]]:

@@ -15,7 +15,8 @@ from podnet.keys import nodes
 from podnet.marks import FIRST, Marks
 from podnet.modes import Mode
 from podnet.obstacles import obstacles
-from podnet.operations import keys
+from podnet.operations import telling
+from podnet.operations.keys import keys
 from podnet.operations.writing import Refusal, unread, write
 from podnet.plan import plan, summary
 from podnet.state import State
@@ -43,7 +44,7 @@ def apply(mode: Mode) -> OperationMeta:
     cluster = preflight.cluster(inventory)
     want = preflight.wanted(mode, cluster, host.name)
     if nodes(want):
-        keys.keys(name="podnet: keys", want=want, cluster=cluster)
+        keys(name="podnet: keys", want=want, cluster=cluster)
     return converge(name=f"podnet: {mode.__name__.rpartition('.')[2]}", want=want, cluster=cluster)
 
 
@@ -78,13 +79,13 @@ def converge(want: State, cluster: Cluster | None = None, mine: Marks = FIRST) -
         converge(name="Nothing of ours", want=State())
     """
     mine = cluster.marks if cluster else mine
-    have = keys.tables()
+    have = telling.tables()
     if have is None:
         have = host.get_fact(Node, **asked(want))
     if have is None:
         yield unread()
         return
-    want, reasons = keys.settle(want, have, mine)
+    want, reasons = telling.settle(want, have, mine)
     if reasons := obstacles(want, have, cluster, host.name) + reasons:
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return

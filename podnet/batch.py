@@ -30,7 +30,7 @@ class Section:
 
 def sections(plan: Plan) -> list[Section]:
     """Spell the whole plan; an empty list means that nothing is to be done."""
-    parts = (_note(plan), _build(plan), _clear(plan), _give_back(plan), _leave(plan))
+    parts = (_note(plan), _build(plan), _clear(plan), _give_back(plan))
     return [section for part in parts for section in part]
 
 
@@ -133,10 +133,6 @@ def _give_back(plan: Plan) -> Iterator[Section]:
         yield from _write(plan.keep)
     elif plan.saved and not plan.keep:
         yield Section(f"rm {SAVED}")
-
-
-def _leave(plan: Plan) -> Iterator[Section]:
-    """Remove the private key when no device needs it any more, and the folder with the last file of ours."""
     if plan.forget:
         yield Section(f"rm {private_key(plan.forget)}")
     if plan.forget or (plan.saved and not plan.keep):

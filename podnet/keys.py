@@ -5,11 +5,19 @@ key of a node, and what that is becomes known when the node has told its public 
 """
 
 import itertools
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from podnet.marks import private_key
 from podnet.state import Item, KeyOf, Link, PublicKey, State, WgPeer, Wireguard
+
+PUBLIC = re.compile(r"[A-Za-z0-9+/]{43}=")  # 32 bytes in base64
+
+
+def public_key(said: str) -> str:
+    """Take what a host said for its public key: nothing if it is none. Other hosts' shells will read it."""
+    return said if PUBLIC.fullmatch(said) else ""
 
 
 def nodes(want: State) -> frozenset[str]:
@@ -55,10 +63,10 @@ def known(want: State, soon: Collection[str] = ()) -> State:
 
 
 def twins(told: Mapping[str, str], alias: str) -> Iterator[str]:
-    """Find nodes that have one key, as machines that were copied with it do: the kernel would take them for one peer."""
+    """Find nodes that have one key, as copies of a machine do: the kernel would take them for one peer."""
     for (a, key), (b, other) in itertools.combinations(sorted(told.items()), 2):
         if key == other:
             yield (
-                f"{a} and {b} have the same private key; remove {private_key(alias)} on one of them, where a new one "
-                "will be made"
+                f"{a} and {b} have the same private key; remove {private_key(alias)} on one of them: a new one will "
+                "be made there"
             )

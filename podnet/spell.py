@@ -38,7 +38,7 @@ NO_OPTION = {"persistent-keepalive": "off", "preshared-key": "/dev/null"}
 """What wg(8) takes for none."""
 
 
-def add(item: Item) -> list[str]:
+def add(item: Item) -> list[str]:  # noqa: PLR0912  # one branch per kind
     """Spell the lines that make `item` where nothing of its key is."""
     match item:
         case Device():

@@ -167,7 +167,8 @@ class KeyOf:
     node: str
 
     def __str__(self) -> str:
-        return f"<key-of-{self.node}>"
+        """Stand for the key in what is printed; wg(8) refuses it."""
+        return f"key-of-{self.node}"
 
 
 PublicKey: TypeAlias = str | KeyOf
@@ -455,7 +456,13 @@ class State:
     def __or__(self, other: "State") -> "State":
         """Both together: how a mode adds its tunnel to the pods."""
         tables = {table: getattr(self, table) | getattr(other, table) for table in TABLES}
-        return replace(self, **tables, saved=self.saved | other.saved, keys={**self.keys, **other.keys}, pods={**self.pods, **other.pods})
+        return replace(
+            self,
+            **tables,
+            saved=self.saved | other.saved,
+            keys={**self.keys, **other.keys},
+            pods={**self.pods, **other.pods},
+        )
 
     def to_json(self) -> dict[str, object]:
         """Tell it in JSON's types; pyinfra asks for it when a fact is to be printed."""

@@ -16,7 +16,7 @@ from podnet import forwarding, pods
 from podnet.cluster import Cluster, Node
 from podnet.state import Address, KeyOf, Route, State, WgPeer, Wireguard
 
-# Outer IPv6, UDP, and WireGuard's type, receiver, counter and tag. Over IPv4 it is 20 less, which flannel leaves unused.
+# Outer IPv6, UDP, and WireGuard's type, receiver, counter and tag. IPv4 takes 20 less, which flannel leaves unused.
 OVERHEAD = 40 + 8 + 4 + 4 + 8 + 16
 
 

@@ -66,7 +66,8 @@ def _readable(packets: Iterable[Packet], secrets: Sequence[bytes]) -> Iterator[s
     for packet in packets:
         for secret in secrets:
             if secret in packet.raw:
-                yield f"expected nothing of a pod to be readable, saw {secret!r} from {packet.source} to {packet.target}"
+                ends = f"{packet.source} to {packet.target}"
+                yield f"expected nothing of a pod to be readable, saw {secret!r} in a packet from {ends}"
 
 
 def _wrong(packet: Packet, cluster: Cluster, size: int, wrapping: Wrapping | None) -> str | None:
