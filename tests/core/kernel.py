@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
 from typing import Any
 
 from podnet.batch import SAVED, Section
 from podnet.facts import chains, sysctls
 from podnet.facts.node import ALWAYS, asked
-from podnet.marks import ANY_NETNS, of, private_key
+from podnet.marks import ANY_NETNS, of
 from podnet.state import (
     TABLES,
     Address,
@@ -79,7 +80,7 @@ class Kernel:
         tables = {**self.tables, "links": map(_told, self.tables["links"]), "chains": chains.parse(self.save())}
         tables["sysctls"] = self._read([*paths, *ALWAYS, *(old.path for old in saved)])
         filled: dict[str, Any] = {table: frozenset(items) for table, items in tables.items()}
-        keys = {"podnet": "its public key"} if private_key("podnet") in self.files else {}
+        keys = {Path(file).stem: "its public key" for file in self.files if file.endswith(".key")}
         return State(
             **filled, saved=saved, pods=pods, keys=keys, unloaded=frozenset() if self.fou else frozenset({"fou"})
         )

@@ -91,7 +91,7 @@ def _inside(netns: str, command: str) -> str:
     return f"ip netns exec {netns} {command}" if netns else command
 
 
-@pytest.mark.parametrize("mode", ["ipip", "ipvlan", "udp"])
+@pytest.mark.parametrize("mode", ["ipip", "ipvlan", "udp", "wireguard"])
 def test_a_mode_whose_devices_the_kernel_lacks_is_refused(at: At, mode: str) -> None:
     """Every host is failed with the module's name, and nothing is touched on any."""
     missing = lacking(at, mode)
