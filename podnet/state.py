@@ -390,18 +390,7 @@ class Opening:
 
 
 Item: TypeAlias = (
-    Link
-    | Port
-    | Address
-    | Neighbour
-    | FdbEntry
-    | FouPort
-    | WgPeer
-    | Route
-    | Rule
-    | Sysctl
-    | Chain
-    | Opening
+    Link | Port | Address | Neighbour | FdbEntry | FouPort | WgPeer | Route | Rule | Sysctl | Chain | Opening
 )
 
 
