@@ -84,15 +84,18 @@ def test_what_is_readable_on_the_wire_is_found(wg: At) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_told_and_healed(wg: At, damage: str) -> None:
-    """One more apply, and everything is as it was, with the same keys."""
+    """One more apply, and everything is as it was, with the same keys.
+
+    node2 may be changed too: it follows a packet that it could open to wherever that came from.
+    """
     before = wg.sh("node1", "wg show all public-key; wg show all allowed-ips")
     wg.sh("node1", DAMAGE[damage])
     assert told_of(wg, "node1") != []
     applied = wg.apply(DEPLOY)
     assert applied.code == 0, applied.log
-    assert applied.changed == {"node1"}
+    assert applied.changed >= {"node1"}
     assert wg.sh("node1", "wg show all public-key; wg show all allowed-ips") == before
-    assert told_of(wg, "node1") == []
+    assert [told_of(wg, name) for name in sorted(BOTH)] == [[], []]
 
 
 def test_a_lost_private_key_is_made_anew_and_told(wg: At) -> None:
