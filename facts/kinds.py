@@ -9,11 +9,13 @@ from podnet.facts.reading import HEADING, strictly
 from podnet.state import Device, State
 
 FOU = "fou"  # not a kind of device, but a module like theirs
+TOOLS = {"wireguard": "wg"}
+"""Programs without which a kind is of no use."""
 PROBE = {FOU: "ip fou add port 1 ipproto 4"}
 
 
 class Kinds(FactBase[frozenset[str] | None]):
-    """Those of `device_kinds` that this kernel lacks, by the names of their modules.
+    """Those of `device_kinds` that this kernel lacks, by the names of their modules, and the tools that they need.
 
     .. code:: python
 
@@ -43,7 +45,11 @@ def script(device_kinds: Iterable[str]) -> str:
     nobody else sees; where the module is not there to be loaded, trying cannot load it.
     """
     probes = {kind: PROBE.get(kind, f"ip link add podnet0 type {kind}") for kind in device_kinds}
-    return "\n".join(f"{_needed(kind)} || {{ {_tried(probe)}; }} || echo {kind}" for kind, probe in probes.items())
+    tools = [TOOLS[kind] for kind in probes if kind in TOOLS]
+    return "\n".join(
+        [f"{_needed(kind)} || {{ {_tried(probe)}; }} || echo {kind}" for kind, probe in probes.items()]
+        + [f"command -v {tool} >/dev/null || echo {tool}" for tool in tools]
+    )
 
 
 def _needed(kind: str) -> str:

@@ -1,14 +1,17 @@
 """Devices: `ip link`."""
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from podnet.facts import peers
+from podnet.facts.peers import Tunnel
 from podnet.facts.reading import Table, documents, strictly
 from podnet.marks import NAME
-from podnet.state import Bridge, Ipip, Ipvlan, Link, Macvlan, Nic, Veth, Vxlan
+from podnet.state import Bridge, Ipip, Ipvlan, Link, Macvlan, Nic, Veth, Vxlan, Wireguard
 
 COMMANDS = ("ip -d -j link show", "ip -j netns list")
 
@@ -26,12 +29,13 @@ class Links(FactBase[Table[Link] | None]):
 
     @override
     def command(self) -> str:
-        return " && ".join(COMMANDS)
+        return " && ".join([*COMMANDS, f"{{\n{peers.COMMAND}\n}}"])
 
     @override
     def process(self, output: list[str]) -> Table[Link] | None:
         with strictly("the list of devices"):
-            return Table(parse(*read(output)))
+            end = next((i for i, line in enumerate(output) if line.startswith(peers.MARK)), len(output))
+            return Table(parse(*read(output[:end]), peers.tunnels(output[end:])))
 
 
 def read(output: list[str]) -> tuple[list[dict[str, Any]], dict[int, str]]:
@@ -51,9 +55,11 @@ def numbered(namespaces: list[dict[str, Any]]) -> dict[int, str]:
     return {entry["id"]: entry["name"] for entry in listed}
 
 
-def parse(links: list[dict[str, Any]], namespaces: dict[int, str]) -> frozenset[Link]:
-    """Read what `ip -d -j link show` printed."""
-    return frozenset(_link(entry, namespaces) for entry in links)
+def parse(
+    links: list[dict[str, Any]], namespaces: dict[int, str], tunnels: Mapping[str, Tunnel] | None = None
+) -> frozenset[Link]:
+    """Read what `ip -d -j link show` printed. It tells nothing of wireguard devices: `tunnels` do that themselves."""
+    return frozenset(_link(entry, namespaces, tunnels or {}) for entry in links)
 
 
 def indices(links: list[dict[str, Any]]) -> dict[int, str]:
@@ -86,7 +92,7 @@ def _nic(entry: dict[str, Any]) -> Nic:
     return Nic(entry["ifname"], entry["mtu"], entry.get("address", ""), up="UP" in flags, arp="NOARP" not in flags)
 
 
-def _link(entry: dict[str, Any], namespaces: dict[int, str]) -> Link:
+def _link(entry: dict[str, Any], namespaces: dict[int, str], tunnels: Mapping[str, Tunnel]) -> Link:
     dev, mtu, alias = entry["ifname"], entry["mtu"], entry.get("ifalias", "")
     info = entry.get("linkinfo", {})
     data = info.get("info_data", {})
@@ -108,6 +114,9 @@ def _link(entry: dict[str, Any], namespaces: dict[int, str]) -> Link:
             return Macvlan(dev, mtu, entry["address"], lower, data["mode"], up=up, arp=arp, alias=alias)
         case "ipvlan":
             return Ipvlan(dev, mtu, entry.get("link"), data["mode"], up=up, arp=arp, alias=alias)
+        case "wireguard":
+            port, public = tunnels.get(dev, Tunnel())
+            return Wireguard(dev, mtu, port, public, up=up, arp=arp, alias=alias)
         case _:
             return _nic(entry)
 

@@ -6,7 +6,22 @@ from typing import TypedDict
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts import addresses, chains, fdb, files, fous, kinds, links, neighbours, pods, ports, routes, sysctls
+from podnet.facts import (
+    addresses,
+    chains,
+    fdb,
+    files,
+    fous,
+    keys,
+    kinds,
+    links,
+    neighbours,
+    peers,
+    pods,
+    ports,
+    routes,
+    sysctls,
+)
 from podnet.facts.reading import document, strictly
 from podnet.state import State
 
@@ -74,6 +89,8 @@ def script(paths: Sequence[str] = (), pod_paths: Sequence[str] = (), device_kind
         "neighbours": neighbours.COMMAND,
         "fdb": fdb.COMMAND,
         "fous": fous.COMMAND,
+        "peers": peers.COMMAND,
+        "keys": keys.COMMAND,
         "routes": routes.COMMAND,
         "sysctls": f"({sysctls.script([*paths, *ALWAYS, sysctls.saved_paths()])})",
         "saved": sysctls.saved_script(),
@@ -106,12 +123,14 @@ def parse(output: list[str]) -> State:
     devices, namespaces = links.read(chunks["links"])
     firewall = chains.read(chunks["chains"])
     return State(
-        links=links.parse(devices, namespaces),
+        links=links.parse(devices, namespaces, peers.tunnels(chunks["peers"])),
         ports=ports.parse(devices),
         addresses=addresses.parse(document(chunks["addresses"])),
         neighbours=neighbours.parse(document(chunks["neighbours"])),
         fdb=fdb.parse(document(chunks["fdb"])),
         fous=fous.parse(chunks["fous"]),
+        peers=peers.parse(chunks["peers"]),
+        keys=keys.parse(chunks["keys"]),
         routes=routes.parse(document(chunks["routes"])),
         sysctls=sysctls.parse(sorted(set(chunks["sysctls"]))),
         saved=sysctls.parse_saved(chunks["saved"]),

@@ -11,9 +11,12 @@ from podnet import boot, preflight
 from podnet.batch import sections
 from podnet.cluster import Cluster
 from podnet.facts.node import Node, asked
+from podnet.keys import nodes
 from podnet.marks import FIRST, Marks
 from podnet.modes import Mode
 from podnet.obstacles import obstacles
+from podnet.operations import telling
+from podnet.operations.keys import keys
 from podnet.operations.writing import Refusal, unread, write
 from podnet.plan import plan, summary
 from podnet.state import State
@@ -26,7 +29,8 @@ def apply(mode: Mode) -> OperationMeta:
     + mode: a module of podnet.modes
 
     The whole inventory is checked first; `PyinfraError` if it asks for something that cannot work. Costs one remote
-    command where nothing is to be done, and one more where something is, whatever the number of peers.
+    command where nothing is to be done, and one more where something is, whatever the number of peers; where the mode
+    wants keys, one more the first time. Such a mode is two operations: all hosts tell their keys before one is changed.
 
     **Example:**
 
@@ -39,6 +43,8 @@ def apply(mode: Mode) -> OperationMeta:
     """
     cluster = preflight.cluster(inventory)
     want = preflight.wanted(mode, cluster, host.name)
+    if nodes(want):
+        keys(name="podnet: keys", want=want, cluster=cluster)
     return converge(name=f"podnet: {mode.__name__.rpartition('.')[2]}", want=want, cluster=cluster)
 
 
@@ -73,13 +79,16 @@ def converge(want: State, cluster: Cluster | None = None, mine: Marks = FIRST) -
         converge(name="Nothing of ours", want=State())
     """
     mine = cluster.marks if cluster else mine
-    have = host.get_fact(Node, **asked(want))
+    have = telling.tables()
+    if have is None:
+        have = host.get_fact(Node, **asked(want))
     if have is None:
         yield unread()
         return
+    want, reasons = telling.settle(want, have, mine)
     if cluster is not None:
         want = boot.fitted(want, cluster, cluster.node(host.name), have.firewall)
-    if reasons := obstacles(want, have, cluster, host.name):
+    if reasons := obstacles(want, have, cluster, host.name) + reasons:
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return
     todo = plan(want, have, mine)

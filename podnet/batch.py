@@ -7,25 +7,27 @@ a cut and a reboot nothing is there that nobody wants. The number of processes d
 change and on the number of pods that change, never on the number of peers.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from podnet import marks, spell, spell_chains
 from podnet.firewall import NFT
+from podnet.marks import FOLDER, private_key
 from podnet.plan import FORWARD_ALL, MODULES, NETWORKD, SYSTEMD, Plan
-from podnet.state import Address, Chain, Device, File, Item, Route, Symlink, Sysctl, newborn
+from podnet.state import Address, Chain, Device, File, Item, Route, Symlink, Sysctl, WgPeer, Wireguard, newborn
 
-FOLDER = "/etc/podnet"
 SAVED = f"{FOLDER}/sysctls"
 """Where the host keeps the values that settings had before podnet, one `path = value` a line."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One command, and the lines of its standard input."""
+    """One command, and the lines of its standard input; if `further`, they are further words of the command."""
 
     command: str
     lines: tuple[str, ...] = ()
+    further: bool = False
 
 
 def sections(plan: Plan) -> list[Section]:
@@ -125,6 +127,7 @@ def _build(plan: Plan) -> Iterator[Section]:
     for netns, pod in plan.pods.items():
         yield from _inside(netns, pod)
     yield from _batch("bridge -batch -", _mend(plan, "fdb"))
+    yield from _encrypt(plan)
     yield from _batch("sysctl -q -p -", _mend(plan, "sysctls"))
     yield from _filtered(plan)
     yield from _batch("ip -batch -", _routed(plan))
@@ -181,6 +184,7 @@ def _clear(plan: Plan) -> Iterator[Section]:
     """Remove what nobody wants any more, from the route down to the device."""
     yield from _batch("ip -batch -", _withdraw(plan))
     yield from _batch("bridge -batch -", _prune(plan, "fdb"))
+    yield from _peers((item, spell.remove(item)) for item in plan.tables["peers"].remove)
     spaces = [f"netns del {netns}" for netns in plan.drop if netns not in plan.make]
     ports = () if plan.remake else _prune(plan, "fous")
     yield from _batch("ip -batch -", [*ports, *_prune(plan, "ports", "links"), *spaces])
@@ -196,7 +200,10 @@ def _give_back(plan: Plan) -> Iterator[Section]:
         yield from _write(plan.keep)
     elif plan.saved and not plan.keep:
         yield Section(f"rm {SAVED}")
-    if (plan.saved and not plan.keep) or any(_in_folder(item) for item in plan.tables["files"].remove):
+    if plan.forget:
+        yield Section(f"rm {private_key(plan.forget)}")
+    folder = any(_in_folder(item) for item in plan.tables["files"].remove)
+    if plan.forget or folder or (plan.saved and not plan.keep):
         yield Section(f"rmdir --ignore-fail-on-non-empty {FOLDER}")
 
 
@@ -211,6 +218,28 @@ def _write(values: Iterable[Sysctl]) -> Iterator[Section]:
         f"cat >{SAVED}.new", tuple(f"{old.path} = {old.value}" for old in sorted(values, key=lambda s: s.key))
     )
     yield Section(f"mv {SAVED}.new {SAVED}")
+
+
+def _encrypt(plan: Plan) -> Iterator[Section]:
+    """Give wireguard devices their keys and ports, and tell them of their peers: one process a device for each."""
+    added, changed, _ = plan.tables["links"]
+    pairs = [(None, new) for new in added] + list(changed)
+    for old, new in pairs:
+        if isinstance(new, Wireguard) and (words := spell.key_and_port(old, new)):
+            yield Section(f"wg set {new.dev} {words}")
+    added, changed, _ = plan.tables["peers"]
+    yield from _peers(
+        [(new, spell.add(new)) for new in added] + [(new, spell.change(old, new)) for old, new in changed]
+    )
+
+
+def _peers(spelled: Iterable[tuple[Item, list[str]]]) -> Iterator[Section]:
+    """Spell peers as words: wg reads files too, but then forgets the private key, or removes nobody."""
+    by_device: dict[str, list[str]] = defaultdict(list)
+    for item, lines in spelled:
+        if isinstance(item, WgPeer):
+            by_device[item.dev] += lines
+    yield from (Section(f"wg set {dev}", tuple(lines), further=True) for dev, lines in by_device.items())
 
 
 def _batch(command: str, lines: Iterable[str]) -> Iterator[Section]:

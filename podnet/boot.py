@@ -32,16 +32,23 @@ BARE = State(unloaded=frozenset({FOU}))
 
 @dataclass(frozen=True)
 class Step:
-    """A command with the lines of its standard input; nothing is done if `unless`, a shell command, succeeds."""
+    """A command with the lines of its standard input; nothing is done if `unless`, a shell command, succeeds.
+
+    As in Section, lines may be `further` words of the command.
+    """
 
     command: str
     lines: tuple[str, ...] = ()
     unless: str = ""
+    further: bool = False
 
 
 def fitted(want: State, cluster: Cluster, me: Node, host: Firewall) -> State:
-    """Say the files that go with `want` by what the host filters with: at boot nobody looks before it is spoken to."""
-    if host == Firewall() or not want.files:
+    """Say the files that go with `want` by what the host filters with: at boot nobody looks before it is spoken to.
+
+    The keys that `want` names are known by now, too.
+    """
+    if not want.files:
         return want
     live = replace(want, files=frozenset())
     return live | files(live, cluster, me, host)
@@ -103,6 +110,9 @@ def _openings(section: Section, mine: Marks) -> Iterator[Step]:
 
 def _repeatable(section: Section) -> Iterator[Step]:
     """Take out of a section the lines that work only once, each with the shell function that tells whether it has."""
+    if section.further:
+        yield Step(section.command, section.lines, further=True)
+        return
     plain: list[str] = []
     later: list[Step] = []
     table = ""

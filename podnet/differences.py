@@ -1,12 +1,12 @@
 """The difference between two states in sentences: what verification says, in the words of ip(8)."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from podnet import spell
 from podnet.diff import Diff
 from podnet.firewall import IPTABLES, NFT, Line, in_iptables, in_nft
-from podnet.marks import ANY_NETNS, FIRST, Marks, of
+from podnet.marks import ANY_NETNS, FIRST, Marks, of, private_key
 from podnet.plan import compare, others
 from podnet.state import (
     Chain,
@@ -22,6 +22,8 @@ from podnet.state import (
     State,
     Symlink,
     Sysctl,
+    WgPeer,
+    Wireguard,
 )
 
 NOUNS = {
@@ -31,6 +33,7 @@ NOUNS = {
     "neighbours": "neighbour",
     "fdb": "FDB entry",
     "fous": "FOU port",
+    "peers": "WireGuard peer",
     "sysctls": "sysctl",
     "chains": "firewall chain",
     "openings": "rules in another's firewall chain",
@@ -69,7 +72,9 @@ def _pods(want: Mapping[str, State], have: Mapping[str, State], mine: Marks) -> 
 
 
 def _leftovers(want: State, have: State, mine: Marks) -> Iterator[str]:
-    """Settings that we changed once and that nobody wants from us any more, nor from another cluster on this host."""
+    """Settings that we changed once, and that neither we want nor another cluster of this host; and a needless key."""
+    if mine.alias in have.keys and not any(isinstance(link, Wireguard) for link in want.links):
+        yield f"extra private key: {private_key(mine.alias)} belongs to no device"
     if have.saved and not want.sysctls and not others(have, mine):
         yield f"extra noted settings: {', '.join(sorted(old.path for old in have.saved))} were not given back"
 
@@ -91,6 +96,8 @@ def place(item: Item) -> str:
             return str(item.port)
         case File() | Symlink():
             return item.path
+        case WgPeer():
+            return f"{item.public} dev {item.dev}"
         case Chain():
             return f"{'' if item.by == IPTABLES else f'{item.by} '}{item.table} {item.chain}"
         case Opening():
@@ -134,5 +141,7 @@ def words(item: Item) -> str:
             return f"{place(item)} to {item.to}"
         case Chain():
             return f"{place(item)} with {len(item.rules)} rules, jumped to from {_told(item.jumps)}"
+        case WgPeer():
+            return f"{spell.add(replace(item, options=()))[0]} dev {item.dev}"
         case _:
             return "; ".join(spell.add(item))

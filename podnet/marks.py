@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 
 NAME = "podnet"
+FOLDER = "/etc/podnet"
+"""Where the host keeps what is ours and is no table of the kernel."""
 FIRST_PROTO, OTHERS_PROTO, LAST_PROTO = 77, 100, 185
 """Routing protocol numbers (rtnetlink(7), rtm_protocol) that no daemon of iproute2's rt_protos has: 80 and 12 belong
 to Calico and BIRD, 99 to openr, 186 and above to FRR."""
@@ -64,6 +66,11 @@ class Marks:
     def table(self, table: str) -> str:
         """Name the nft table that holds just that chain."""
         return f"{self.netns}{table}"
+
+
+def private_key(alias: str) -> str:
+    """Name the file that holds this host's private key for the cluster whose devices bear this alias."""
+    return f"{FOLDER}/{alias}.key"
 
 
 FIRST = Marks()

@@ -5,7 +5,10 @@ from collections.abc import Iterable, Iterator
 from podnet.cluster import Cluster, Node
 from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, Marks, of
 from podnet.plan import marked, owned, rivals, wire
-from podnet.state import Device, File, State, Symlink
+from podnet.state import Device, File, Link, State, Symlink, Wireguard
+
+PACKAGES = {"wg": "wireguard-tools"}
+"""Tools that only some modes need, and the packages that hold them."""
 
 
 def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> list[str]:
@@ -22,7 +25,9 @@ def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> l
 
 def _lacking(have: State) -> Iterator[str]:
     """Find kinds of devices that the kernel does not have: `have.lacks` was asked for those that are wanted."""
-    for kind in sorted(have.lacks):
+    for tool in sorted(have.lacks & PACKAGES.keys()):
+        yield f"the mode needs {tool} on this host: install the package {PACKAGES[tool]}"
+    for kind in sorted(have.lacks - PACKAGES.keys()):
         yield (
             f"this kernel lacks the module {kind}, which the mode needs; install the package that holds it (on Debian "
             "linux-image-amd64, on Ubuntu linux-modules-extra for this kernel), or choose another mode"
@@ -44,7 +49,7 @@ def _strange_devices(want: State, have: State, mine: Marks) -> Iterator[str]:
     """Find devices of our names that are not ours.
 
     On a host that bears a mark of ours, a device without the mark is ours, damaged. On any other it is a stranger's,
-    unless it has our MAC: then a run was cut between making the device and marking it.
+    unless it has our MAC or key: then a run was cut between making the device and marking it.
     """
     seen = {link.dev: link for link in have.links}
     known = marked(have, mine)
@@ -53,13 +58,17 @@ def _strange_devices(want: State, have: State, mine: Marks) -> Iterator[str]:
         if other is None:
             continue
         kind = type(link).__name__.lower()
-        strange = not known and getattr(other, "mac", None) != getattr(link, "mac", None)
+        strange = not known and _token(other) != _token(link)
         if type(other) is not type(link) or strange:
             what = "on a host where nothing else is podnet's" if strange else f"and is no {kind}"
             yield (
                 f"the device {link.dev} exists {what}; podnet needs the name: rename the device or remove it "
                 f"(ip link del {link.dev})"
             )
+
+
+def _token(link: Link) -> object:
+    return link.public if isinstance(link, Wireguard) else getattr(link, "mac", None)
 
 
 def _claims(want: State, have: State, mine: Marks) -> Iterator[str]:

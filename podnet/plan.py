@@ -37,6 +37,8 @@ from podnet.state import (
     Symlink,
     Sysctl,
     Veth,
+    WgPeer,
+    Wireguard,
     newborn,
 )
 
@@ -70,7 +72,8 @@ class Plan:
     `remake` are devices to delete first, because the kernel cannot change what is wrong with them; `make` and
     `drop` are pods' namespaces, `load` modules. Of the values that sysctls had before us, `noted` are written down on
     the host, `saved` have to be before the first change, `keep` remain so at the end, `restore` are given back.
-    `running` are the programs that must be told when their files change.
+    `running` are the programs that must be told when their files change, `forget` is the mark whose private key nobody
+    needs any more.
     """
 
     want: State
@@ -85,6 +88,7 @@ class Plan:
     restore: frozenset[Sysctl] = frozenset()
     keep: frozenset[Sysctl] = frozenset()
     running: frozenset[str] = frozenset()
+    forget: str = ""
 
 
 def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
@@ -115,6 +119,7 @@ def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
         restore=_given_back(saved - keep, have),
         keep=keep,
         running=have.folders & {SYSTEMD, NETWORKD},
+        forget=mine.alias if mine.alias in have.keys and not any(isinstance(x, Wireguard) for x in want.links) else "",
     )
 
 
@@ -210,7 +215,7 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
 
     def ours(item: Item) -> bool:
         match item:
-            case Link() | Port() | FdbEntry():
+            case Link() | Port() | FdbEntry() | WgPeer():
                 return item.dev in links
             case Address():
                 return item.dev in alone or any(
@@ -243,6 +248,7 @@ def marked(have: State, mine: Marks = FIRST) -> bool:
     """Say whether the host bears any mark of ours: podnet has been here."""
     return bool(
         (have.saved and not others(have, mine))
+        or mine.alias in have.keys
         or any(marks.of(marks.ANY_NETNS, netns) == mine for netns in have.pods)
         or any(_marked(link, mine) for link in have.links)
         or any(route.proto == mine.proto for route in have.routes)
@@ -351,7 +357,7 @@ def _after_flush(want: State, ours: State, remake: set[str]) -> State:
                 return item.dev not in gone | remac and not (item.dev in readdressed and item in want.neighbours)
             case Route():
                 return item.dev not in gone and not (item.dev in readdressed and item in want.routes)
-            case Address() | Port() | FdbEntry():
+            case Address() | Port() | FdbEntry() | WgPeer():
                 return item.dev not in gone
             case Sysctl():
                 return _device(item.path) not in gone

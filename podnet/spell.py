@@ -5,6 +5,7 @@ no quoting. Replacing verbs are used where the kernel has them: a run that was c
 """
 
 from podnet import spell_chains
+from podnet.marks import private_key
 from podnet.state import (
     MAIN,
     Address,
@@ -27,13 +28,17 @@ from podnet.state import (
     Sysctl,
     Veth,
     Vxlan,
+    WgPeer,
+    Wireguard,
     newborn,
 )
 
 FORWARDING = 3  # linux/if_bridge.h, BR_STATE_FORWARDING
+NO_OPTION = {"persistent-keepalive": "off", "preshared-key": "/dev/null"}
+"""What wg(8) takes for none."""
 
 
-def add(item: Item) -> list[str]:
+def add(item: Item) -> list[str]:  # noqa: PLR0912  # one branch per kind
     """Spell the lines that make `item` where nothing of its key is."""
     match item:
         case Device():
@@ -53,6 +58,8 @@ def add(item: Item) -> list[str]:
             return [f"fdb replace {item.mac} dev {item.dev} dst {item.to}"]
         case FouPort():
             return [f"fou add port {item.port} ipproto {item.ipproto}"]
+        case WgPeer():
+            return [f"{_peer(item)}{_no_options(item)}"]
         case Route():
             return [f"route replace {_route(item)}"]
         case Rule():
@@ -87,6 +94,8 @@ def make(link: Device, netns: str = "") -> str:
             return f"link add {place} link {link.lower} address {link.mac} mtu {link.mtu} type macvlan mode {link.mode}"
         case Ipvlan():
             return f"link add {place} link {link.lower} mtu {link.mtu} type ipvlan mode {link.mode}"
+        case Wireguard():
+            return f"link add {place} mtu {link.mtu} type wireguard"
         case _:
             raise TypeError(f"{link} is of a kind that nobody has spelled")
 
@@ -108,6 +117,8 @@ def change(have: Item, want: Item) -> list[str]:
             return [*remove(have), *add(want)]
         case Rule(), Rule():
             return [*add(want), *remove(have)]
+        case WgPeer(), WgPeer():
+            return [f"{_peer(want)}{_no_options(have)}"]
         case Port(), Port() if have.bridge == want.bridge:
             return _port(have, want)
         case FouPort(), FouPort():
@@ -133,6 +144,8 @@ def remove(item: Item) -> list[str]:
             return [f"fdb del {item.mac} dev {item.dev} dst {item.to}"]
         case FouPort():
             return [f"fou del port {item.port}"]
+        case WgPeer():
+            return [f"peer {item.public} remove"]
         case Route():
             return [f"route del {_route(item)}"]
         case Rule():
@@ -149,6 +162,21 @@ def _ipip(link: Ipip) -> str:
     outer = f"ttl {link.ttl or 'inherit'} {'' if link.pmtudisc else 'no'}pmtudisc"
     wrapped = f" encap fou encap-sport {link.fou} encap-dport {link.fou}" if link.fou else ""
     return f"mode any {ends} {outer}{wrapped}"
+
+
+def key_and_port(have: Item | None, want: Wireguard) -> str:
+    """Spell what wg(8) tells a device about itself; nothing if it was told. The private key is read from its file."""
+    if isinstance(have, Wireguard) and (have.port, have.public) == (want.port, want.public):
+        return ""
+    return f"listen-port {want.port} private-key {private_key(want.alias)}"
+
+
+def _peer(peer: WgPeer) -> str:
+    return f"peer {peer.public} endpoint {peer.endpoint} allowed-ips {','.join(peer.allowed)}"
+
+
+def _no_options(peer: WgPeer) -> str:
+    return "".join(f" {option} {NO_OPTION[option]}" for option in peer.options)
 
 
 def _port(have: Port, want: Port) -> list[str]:

@@ -162,6 +162,32 @@ class Ipvlan(Device):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyOf:
+    """The public key of a node, as long as nobody has asked that node for it."""
+
+    node: str
+
+    def __str__(self) -> str:
+        """Stand for the key in what is printed; wg(8) refuses it."""
+        return f"key-of-{self.node}"
+
+
+PublicKey: TypeAlias = str | KeyOf
+
+
+@dataclass(frozen=True, slots=True)
+class Wireguard(Device):
+    """A tunnel for IP in encrypted UDP. `public` belongs to the private key that it holds; empty if it holds none."""
+
+    KIND: ClassVar[str] = "wireguard"
+    CLAIM: ClassVar[tuple[str, ...]] = ("port",)
+
+    port: int
+    public: PublicKey
+    arp: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
     """A device plugged into a bridge.
 
@@ -237,6 +263,25 @@ class FouPort:
     @property
     def key(self) -> Key:
         return (self.port,)
+
+
+@dataclass(frozen=True, slots=True)
+class WgPeer:
+    """Whom a wireguard device talks to: `wg set DEV peer`.
+
+    What is sent to an address in `allowed` is encrypted for this peer, and only from there may its packets come.
+    `options` are what we give nobody: a keepalive, a preshared key.
+    """
+
+    dev: str
+    public: PublicKey
+    endpoint: str | None
+    allowed: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return (self.dev, str(self.public))
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +427,20 @@ class Symlink:
 
 
 Item: TypeAlias = (
-    Link | Port | Address | Neighbour | FdbEntry | FouPort | Route | Rule | Sysctl | Chain | Opening | File | Symlink
+    Link
+    | Port
+    | Address
+    | Neighbour
+    | FdbEntry
+    | FouPort
+    | WgPeer
+    | Route
+    | Rule
+    | Sysctl
+    | Chain
+    | Opening
+    | File
+    | Symlink
 )
 
 
@@ -410,9 +468,11 @@ def _simply(value: object) -> object:
 class State:
     """What one network namespace holds; `pods` are the namespaces inside it, by name.
 
-    Five fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
-    devices that were asked for the kernel does not have, `unloaded` which modules it has not loaded that nobody loads
-    by using them, `firewall` what the host filters with, `folders` which programs' folders there are.
+    Some fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
+    devices that were asked for the kernel does not have, and which of their tools the host, `unloaded` which modules it
+    has not loaded that nobody loads by using them, `firewall` what the host filters with, `folders` which programs'
+    folders there are. `keys` are the private keys that we left on the host: for each the mark of its cluster, and its
+    public key, or nothing if it is damaged.
     """
 
     links: frozenset[Link] = frozenset()
@@ -421,6 +481,7 @@ class State:
     neighbours: frozenset[Neighbour] = frozenset()
     fdb: frozenset[FdbEntry] = frozenset()
     fous: frozenset[FouPort] = frozenset()
+    peers: frozenset[WgPeer] = frozenset()
     sysctls: frozenset[Sysctl] = frozenset()
     chains: frozenset[Chain] = frozenset()
     openings: frozenset[Opening] = frozenset()
@@ -431,12 +492,19 @@ class State:
     unloaded: frozenset[str] = frozenset()
     firewall: Firewall = field(default_factory=Firewall)
     folders: frozenset[str] = frozenset()
+    keys: Mapping[str, str] = field(default_factory=dict)
     pods: Mapping[str, "State"] = field(default_factory=dict)
 
     def __or__(self, other: "State") -> "State":
         """Both together: how a mode adds its tunnel to the pods."""
         tables = {table: getattr(self, table) | getattr(other, table) for table in TABLES}
-        return replace(self, **tables, saved=self.saved | other.saved, pods={**self.pods, **other.pods})
+        return replace(
+            self,
+            **tables,
+            saved=self.saved | other.saved,
+            keys={**self.keys, **other.keys},
+            pods={**self.pods, **other.pods},
+        )
 
     def to_json(self) -> dict[str, object]:
         """Tell it in JSON's types; pyinfra asks for it when a fact is to be printed."""
@@ -460,7 +528,7 @@ class State:
         )
 
 
-SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall", "folders"})
+SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall", "folders", "keys"})
 """What is asked beside the tables, and never wanted."""
 
 TABLES = tuple(table.name for table in fields(State) if table.name not in SEEN_ONLY | {"pods"})

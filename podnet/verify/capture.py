@@ -13,6 +13,8 @@ LINKTYPE_ETHERNET = 1
 DEADLINE = 5  # seconds to see the two packets of one ping
 QUIET = 1  # seconds in which nothing is to be seen
 MORE_OR_OFFSET = 0x3FFF  # of the fragment field: anything set means a piece of a packet
+PATTERN = b"podnet"
+"""What pings carry whose packets nobody is to read."""
 MARK = "==wire=="
 
 
@@ -60,20 +62,25 @@ def largest(to: IPv4Address, size: int, packets: int) -> str:
     return f"ping -n -c 1 -w {DEADLINE if packets else QUIET} -M do -s {size - HEADERS} {to}"
 
 
-def script(uplink: str, wanted: str, netns: str, ping: str, packets: int) -> str:
-    """Spell: capture what passes the filter `wanted` on `uplink`, while the pod runs `ping`, a command of `largest`.
+def with_pattern(to: IPv4Address, size: int) -> str:
+    """Spell pings of this size whose every byte is known. There are three, since the last reply may be missed."""
+    return f"ping -n -c 3 -i 0.2 -w {DEADLINE} -M do -s {size - HEADERS} -p {PATTERN.hex()} {to}"
 
-    tcpdump is asked for two packets, the ping and its reply,
-    and ends by itself, if `packets` are expected; else it is ended when ping has given up. The ping waits until it
-    listens. The file's name ends like this because Debian's AppArmor profile lets tcpdump write no other.
+
+def script(uplink: str, wanted: str, netns: str, ping: str, packets: int) -> str:
+    """Spell: capture what passes the filter `wanted` on `uplink`, while the pod runs `ping`, one of the two above.
+
+    tcpdump ends by itself when it has seen as many `packets`; if none is expected, or nobody knows how many, it is
+    ended when ping has come to its end. The ping waits until it listens. The file's name ends like this because
+    Debian's AppArmor profile lets tcpdump write no other.
     """
-    listen = f"tcpdump -i {uplink} -nn --immediate-mode -U -c 2"
-    end = "" if packets else "kill -INT $!\n"
+    listen = f"tcpdump -i {uplink} -nn --immediate-mode -U{f' -c {packets}' if packets else ''}"
+    within, end = (DEADLINE, "") if packets else (2 * DEADLINE, "kill -INT $!\n")
     return f"""set -eu
 if ! command -v tcpdump >/dev/null; then echo "tcpdump is needed: install it" >&2; exit 1; fi
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
-timeout -s INT {DEADLINE} {listen} -w "$folder/wire.pcap" '{wanted}' 2>"$folder/said" &
+timeout -s INT {within} {listen} -w "$folder/wire.pcap" '{wanted}' 2>"$folder/said" &
 until grep -q 'listening on' "$folder/said"; do
   if ! kill -0 $!; then cat "$folder/said" >&2; exit 1; fi
 done

@@ -74,6 +74,13 @@ def answers(want: dict[str, State], fleet: Fleet) -> dict[str, Answer]:
     return fleet.run_all(lambda node: tables.script(**tables.asked(want[node.name])))
 
 
+@pytest.fixture(scope="session")
+def told(answers: dict[str, Answer], cluster: Cluster) -> dict[str, str]:
+    """Collect the public keys of the nodes that have any."""
+    found = {name: tables.parse(answer.printed.splitlines()) for name, answer in answers.items() if not answer.problem}
+    return {name: key for name, have in found.items() if (key := have.keys.get(cluster.marks.alias))}
+
+
 @pytest.fixture
 def have(node: Node, answers: dict[str, Answer]) -> State:
     """Return what the node holds."""

@@ -21,12 +21,13 @@ class Wrapping:
     """How a pod's packet crosses the underlay.
 
     `overhead` are the bytes from the outer IPv4 header to the inner one. `outer` is the pcap-filter(7) of an outer
-    packet, `fault` says what is wrong with its headers.
+    packet, `fault` says what is wrong with its headers. `sealed`: the inner packet cannot be read.
     """
 
     overhead: int
     outer: Callable[[Cluster], str]
     fault: Callable[[Cluster, Packet], str | None]
+    sealed: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,19 @@ def udp_fault(cluster: Cluster, packet: Packet) -> str | None:
     return None if first == 0x45 else f"expected an IPv4 header (0x45) right behind UDP's, saw {first:#04x}"
 
 
+def wireguard_fault(cluster: Cluster, packet: Packet) -> str | None:
+    """Check the UDP header and the first word behind it: 4 is a packet of data (WireGuard's paper, section 5.4.6)."""
+    source, target = struct.unpack_from("!HH", packet.raw, IPV4)
+    if (source, target) != (cluster.wireguard_port, cluster.wireguard_port):
+        return f"expected UDP from port {cluster.wireguard_port} to {cluster.wireguard_port}, saw {source} to {target}"
+    (kind,) = struct.unpack_from("<I", packet.raw, IPV4 + UDP)
+    return None if kind == 4 else f"expected a WireGuard packet of data, type 4, saw type {kind}"
+
+
 VXLAN = Wrapping(50, lambda cluster: f"udp dst port {cluster.vxlan_port}", vxlan_fault)
 IPIP = Wrapping(20, lambda _: "ip proto 4", ipip_fault)
 FOU = Wrapping(28, lambda cluster: f"udp dst port {cluster.udp_port}", udp_fault)
+WIREGUARD = Wrapping(60, lambda cluster: f"udp dst port {cluster.wireguard_port}", wireguard_fault, sealed=True)
 
 NUMBERS = {
     "bridge": Numbers(64, None),
@@ -100,4 +111,5 @@ NUMBERS = {
     "veth_pair": Numbers(64, None),
     "vxlan": Numbers(64, 62, 50, always(VXLAN)),
     "vxlan_direct_routing": Numbers(64, 62, 50, between_segments(VXLAN)),
+    "wireguard": Numbers(64, 62, 80, always(WIREGUARD)),
 }

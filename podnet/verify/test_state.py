@@ -5,15 +5,19 @@ import pytest
 from podnet import boot
 from podnet.cluster import Cluster, Node
 from podnet.differences import differences
+from podnet.keys import resolve
 from podnet.obstacles import obstacles
 from podnet.state import State
 
 
 def test_kernel_holds_exactly_the_computed_state(
-    node: Node, cluster: Cluster, want: dict[str, State], have: State
+    node: Node, cluster: Cluster, want: dict[str, State], have: State, told: dict[str, str]
 ) -> None:
-    """Everything of ours, from links to routes, on the host and in its pods, is as computed."""
-    here = boot.fitted(want[node.name], cluster, node, have.firewall)
+    """Everything of ours, from links to routes, on the host and in its pods, is as computed.
+
+    The key of a peer that `--hosts` does not name is believed.
+    """
+    here = boot.fitted(resolve(want[node.name], told, have), cluster, node, have.firewall)
     found = differences(here, have, cluster.marks)
     if found:
         pytest.fail("\n".join(f"{node.name}: {sentence}" for sentence in found), pytrace=False)

@@ -1,11 +1,13 @@
 """On the underlay a pod's packets are seen as the mode says, and in no other way."""
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import pytest
 
 from podnet import pods
 from podnet.cluster import Cluster, Node
 from podnet.verify import capture
-from podnet.verify.capture import NotCapturedError, Packet
+from podnet.verify.capture import PATTERN, NotCapturedError, Packet
 from podnet.verify.fleet import Fleet
 from podnet.verify.numbers import Numbers, Wrapping
 
@@ -19,6 +21,10 @@ def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Pa
     packets = 2 if numbers.across else 0
     ping = capture.largest(pair[1], fleet.cluster.underlay_mtu - numbers.less, packets)
     netns = pods.netns(node.pods[0], fleet.cluster.marks)
+    if wrapping and wrapping.sealed:
+        # Nobody can tell which of the packets between the two nodes are these pods', nor how many there will be.
+        wanted = f"(host {node.ip} and host {peer.ip}) or {capture.between(*pair, at=0)}"
+        packets, ping = 0, capture.with_pattern(pair[1], fleet.cluster.underlay_mtu - numbers.less)
     answer = fleet.run(node, capture.script(node.uplink, wanted, netns, ping, packets))
     try:
         return capture.parse(answer.read())
@@ -27,15 +33,24 @@ def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Pa
 
 
 def test_pods_packets_cross_the_wire_as_the_mode_says(node: Node, fleet: Fleet, numbers: Numbers) -> None:
-    """A pod's largest packet and the reply each cross whole in one packet, wrapped or bare, or nothing crosses."""
+    """A pod's largest packet and the reply each cross whole in one packet, wrapped or bare, or nothing crosses.
+
+    Where the mode encrypts, nothing that the two nodes exchange meanwhile has a readable byte of it.
+    """
     ring = [peer for peer in fleet.nodes if peer.pods]
     if node not in ring or len(ring) < 2:
         pytest.skip(f"{node.name}: no two nodes with pods were named, so nothing crosses the underlay")
     peer = ring[(ring.index(node) + 1) % len(ring)]
     seen = _captured(node, peer, fleet, numbers)
+    readable: list[str] = []
     wrapping = numbers.wire(node, peer)
     size = fleet.cluster.underlay_mtu - numbers.less
-    problems = [problem for packet in seen if (problem := _wrong(packet, fleet.cluster, size, wrapping))]
+    if wrapping and wrapping.sealed:
+        readable += _readable(seen, (PATTERN, *(each.pods[0].address.packed for each in (node, peer))))
+        # The rest is not these pods': the agreement upon keys, and what else goes on between two nodes.
+        whole = {(p.source, p.target): p for p in seen if p.length >= size and not wrapping.fault(fleet.cluster, p)}
+        seen = [whole[ends] for ends in ((node.ip, peer.ip), (peer.ip, node.ip)) if ends in whole]
+    problems = readable + [problem for packet in seen if (problem := _wrong(packet, fleet.cluster, size, wrapping))]
     ends = (node.ip, peer.ip) if wrapping else (node.pods[0].address, peer.pods[0].address)
     expected = [ends, ends[::-1]] if numbers.across else []
     if [(packet.source, packet.target) for packet in seen] != expected:
@@ -44,6 +59,15 @@ def test_pods_packets_cross_the_wire_as_the_mode_says(node: Node, fleet: Fleet, 
         problems.append(f"expected {wanted}, saw {way}")
     if problems:
         pytest.fail("\n".join(f"{node.name} -> {peer.name}: {problem}" for problem in problems), pytrace=False)
+
+
+def _readable(packets: Iterable[Packet], secrets: Sequence[bytes]) -> Iterator[str]:
+    """Find what of a pod's packet, its pattern or an address, anybody on the underlay could read."""
+    for packet in packets:
+        for secret in secrets:
+            if secret in packet.raw:
+                ends = f"{packet.source} to {packet.target}"
+                yield f"expected nothing of a pod to be readable, saw {secret!r} in a packet from {ends}"
 
 
 def _wrong(packet: Packet, cluster: Cluster, size: int, wrapping: Wrapping | None) -> str | None:

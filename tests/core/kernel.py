@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
 from typing import Any
 
 from podnet.batch import SAVED, Section
@@ -28,6 +29,7 @@ from podnet.state import (
     FouPort,
     Ipip,
     Ipvlan,
+    KeyOf,
     Macvlan,
     Neighbour,
     Nic,
@@ -37,6 +39,8 @@ from podnet.state import (
     Symlink,
     Sysctl,
     Vxlan,
+    WgPeer,
+    Wireguard,
 )
 from podnet.state import Veth as Cable
 
@@ -83,7 +87,9 @@ class Kernel:
         tables["sysctls"] = self._read([*paths, *ALWAYS, *(old.path for old in saved)])
         filled: dict[str, Any] = {table: frozenset(items) for table, items in tables.items()}
         unloaded = frozenset() if self.fou else frozenset({"fou"})
-        return State(**filled, saved=saved, pods=pods, unloaded=unloaded, folders=frozenset(self.folders))
+        keys = {Path(file).stem: "its public key" for file in self.files if file.endswith(".key")}
+        folders = frozenset(self.folders)
+        return State(**filled, saved=saved, pods=pods, keys=keys, unloaded=unloaded, folders=folders)
 
     def inside(self, paths: Sequence[str]) -> State:
         """Answer as podnet.facts.pods would: of a cable between two pods, one end is the cable, all others are Nics."""
@@ -142,6 +148,8 @@ class Kernel:
                 self.fou = True
             case ["modprobe", "br_netfilter"]:
                 self.sysctls.setdefault("net/bridge/bridge-nf-call-iptables", "1")
+            case ["wg", "set", dev, *words]:
+                self.wg(dev, words, lines if section.further else ())
             case ["mkdir", "-p", _] | ["rmdir", "--ignore-fail-on-non-empty", _]:
                 pass
             case ["cat", path] if path.startswith(">"):
@@ -171,6 +179,29 @@ class Kernel:
                 self._each(self.sysctl, [line for line in lines if line.partition(" ")[0] in self.sysctls])
             case _:
                 raise Refused(section.command)
+
+    def wg(self, dev: str, words: Sequence[str], peers: Sequence[str]) -> None:
+        """Carry out `wg set`. Addresses that one peer is allowed are taken from the others."""
+        match words:
+            case ["listen-port", port, "private-key", file]:
+                self.files.setdefault(file, ("the private key",))  # what the operation `keys` has made
+                self.put("links", replace(self.link(dev), port=int(port), public=KeyOf("node1")))
+            case []:
+                self.link(dev)
+            case _:
+                raise Refused(" ".join(words))
+        for line in peers:
+            match line.split():
+                case ["peer", key, "remove"]:
+                    self.tables["peers"].remove(self.find("peers", (dev, key)))
+                case ["peer", key, "endpoint", endpoint, "allowed-ips", allowed]:
+                    for other in [x for x in self.tables["peers"] if x.dev == dev and str(x.public) != key]:
+                        left = tuple(to for to in other.allowed if to not in allowed.split(","))
+                        self.put("peers", replace(other, allowed=left))
+                    public = KeyOf(key.removeprefix("key-of-")) if key.startswith("key-of-") else key
+                    self.put("peers", WgPeer(dev, public, endpoint, tuple(allowed.split(","))))
+                case _:
+                    raise Refused(line)
 
     def _each(self, act: Callable[[str], None], lines: Sequence[str]) -> None:
         for line in lines:
@@ -324,6 +355,8 @@ class Kernel:
             case ["mtu", mtu, "type", "ipip", *ends] if there is self:
                 self._load_ipip()
                 self.add_link(self._tunnel(Ipip(dev, int(mtu), None, up=False, alias=""), ends))
+            case ["mtu", mtu, "type", "wireguard"] if there is self:
+                self.add_link(Wireguard(dev, int(mtu), 0, "", up=False, alias=""))
             case ["link", lower, "address", mac, "mtu", mtu, "type", "macvlan", "mode", mode]:
                 self._stand_on(lower, int(mtu), Ipvlan)
                 there.add_link(Macvlan(dev, int(mtu), mac, lower, mode, up=False, alias=""))
@@ -408,7 +441,7 @@ class Kernel:
         link = self.link(dev)
         here = self.name
         self.tables["links"].remove(link)
-        for table in ("ports", "addresses", "neighbours", "fdb", "routes"):
+        for table in ("ports", "addresses", "neighbours", "fdb", "peers", "routes"):
             self._drop(table, lambda item: item.dev == dev)
         self._drop("ports", lambda port: port.bridge == dev)
         self.sysctls = {path: value for path, value in self.sysctls.items() if f"/{dev}/" not in path}

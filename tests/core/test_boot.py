@@ -12,8 +12,9 @@ from podnet.boot import Step
 from podnet.cluster import Cluster
 from podnet.differences import differences
 from podnet.firewall import NFT, Base, Firewall
+from podnet.keys import resolve
 from podnet.marks import LINE, PLACES, SCRIPT, Marks
-from podnet.modes import vxlan
+from podnet.modes import vxlan, wireguard
 from podnet.state import File, State, Symlink
 from tests.core import goldens
 from tests.core.examples import cluster
@@ -66,7 +67,8 @@ def run(kernel: Kernel, steps: list[Step]) -> None:
     for step in steps:
         if not there(kernel, step):
             alone = re.fullmatch(r"(ip(?: -n \S+)?) ((?:link|netns add|fou) .*)", step.command)
-            kernel.run(Section(f"{alone[1]} -batch -", (alone[2],)) if alone else Section(step.command, step.lines))
+            section = Section(step.command, step.lines, further=step.further)
+            kernel.run(Section(f"{alone[1]} -batch -", (alone[2],)) if alone else section)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -94,7 +96,7 @@ def test_cut_anywhere_it_is_completed_when_run_again(mode: str) -> None:
     want = wanted(mode)
     steps = [*boot.steps(want, CLUSTER.marks)]
     for end, step in enumerate(steps):
-        whole = "iptables" in step.command  # which is one transaction
+        whole = "iptables" in step.command or step.further  # one transaction, one process
         for lines in range(0 if whole else len(step.lines) or 1):
             kernel = host()
             run(kernel, [*steps[:end], replace(step, lines=step.lines[:lines])] if step.lines else steps[:end])
@@ -234,3 +236,14 @@ def test_a_host_is_spoken_to_in_the_words_of_its_own_firewall() -> None:
     assert all(line.split()[2:5] == step.unless.split()[1:4] for step in opened for line in step.lines)
     assert boot.fitted(want, CLUSTER, CLUSTER.node("node1"), seen).files != want.files
     assert boot.fitted(want, CLUSTER, CLUSTER.node("node1"), Firewall()) == want
+
+
+def test_keys_are_those_that_were_told_when_the_script_is_left() -> None:
+    """Peers by their keys, which do not change over a reboot, and the private key by its file."""
+    want = modes.wanted(wireguard, CLUSTER, CLUSTER.node("node1"))
+    told = {node.name: f"{node.name:A<43}=" for node in CLUSTER.nodes}
+    whole = boot.fitted(resolve(want, told, State()), CLUSTER, CLUSTER.node("node1"), Firewall())
+    (script,) = (file.text for file in whole.files if isinstance(file, File) and file.path == SCRIPT.format("podnet"))
+    assert "key-of" not in script
+    assert f"peer {told['node2']} endpoint 192.168.56.12:51820 allowed-ips 10.244.2.0/24" in script
+    assert "private-key /etc/podnet/podnet.key" in script

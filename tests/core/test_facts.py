@@ -22,10 +22,12 @@ from podnet.facts import (
     chains,
     fdb,
     fous,
+    keys,
     kinds,
     links,
     neighbours,
     node,
+    peers,
     pods,
     ports,
     routes,
@@ -101,6 +103,9 @@ PODS = {
 }
 
 
+OWN_KEY = "3zhfpBRBVdXSg2TSXfRBNTVosjU52ieExDohmjEPK10="
+
+
 def sample(name: str, of: str = "host") -> list[str]:
     """Return the lines that a command printed there."""
     (path,) = (SAMPLES / of).glob(f"{name}.*")
@@ -129,6 +134,8 @@ def whole(of: str = "host") -> list[str]:
         "neighbours": answer(neighbours.Neighbours, of),
         "fdb": answer(fdb.Fdb, of),
         "fous": sample("ip -j fou show", "uncaptured"),
+        "peers": sample("wg show", "wireguard"),
+        "keys": ["podnet.key " + OWN_KEY, "podnet7.key"],
         "routes": sample(routes.COMMAND, of),
         "sysctls": sample("sysctls"),
         "saved": ["net/ipv4/ip_forward = 0", "net/ipv4/conf/eth0/forwarding = 0"],
@@ -372,6 +379,8 @@ def test_a_whole_host_is_read_by_one_command() -> None:
         neighbours=read(neighbours.Neighbours),
         fdb=read(fdb.Fdb),
         fous=frozenset({FouPort(8285), FouPort(9999, 0)}),
+        peers=peers.Peers().process(["# podnet", *sample("wg show", "wireguard")]) or frozenset(),
+        keys={"podnet": OWN_KEY, "podnet7": ""},
         routes=routes.parse(json.loads(*sample(routes.COMMAND))),
         sysctls=sysctls.Sysctls().process(sample("sysctls")) or frozenset(),
         saved=frozenset({Sysctl("net/ipv4/ip_forward", "0"), Sysctl("net/ipv4/conf/eth0/forwarding", "0")}),
@@ -544,7 +553,7 @@ def test_a_setting_without_a_value_is_an_error(said: str) -> None:
 
 @pytest.mark.parametrize(
     "fact",
-    [*FACTS, chains.Chains, fous.Fous, kinds.Kinds, node.Node, pods.Pods, sysctls.Sysctls],
+    [*FACTS, chains.Chains, fous.Fous, keys.Keys, kinds.Kinds, node.Node, peers.Peers, pods.Pods, sysctls.Sysctls],
     ids=lambda f: f.__name__,
 )
 def test_a_fact_that_was_not_read_is_no_table(fact: type[FactBase[Any]]) -> None:

@@ -45,6 +45,7 @@ PUBLIC = [
     for module in pkgutil.iter_modules(package.__path__)
 ] + [importlib.import_module(f"podnet.{path.stem}") for path in CORE if path.parent.name == "podnet"]
 FACTS_READ = sorted(path.stem for path in (ROOT / "facts").glob("*.py") if path.stem not in {"__init__", "reading"})
+SHARED = {"writing", "telling"}  # what operations have in common
 CAPABILITIES = {"kinds"}  # what a kernel can do, which nobody writes
 BESIDE_MODES = {"rules"}  # what deploys may say, and no mode does
 TABLES_READ = sorted(set(FACTS_READ) - CAPABILITIES)
@@ -133,13 +134,13 @@ def test_what_is_read_is_written_under_the_same_name(name: str) -> None:
 
 def test_what_is_written_is_read_under_the_same_name() -> None:
     """No operation works without looking first."""
-    written = {path.stem for path in (ROOT / "operations").glob("*.py")} - {"__init__", "writing"}
+    written = {path.stem for path in (ROOT / "operations").glob("*.py")} - {"__init__", *SHARED}
     assert written == set(TABLES_READ)
 
 
 def test_every_table_of_a_state_is_read_by_a_file_of_its_name() -> None:
     """podnet.state, facts/ and operations/ share their words."""
-    assert set(TABLES_READ) == {*TABLES, *BESIDE_MODES, "pods", "node"}
+    assert set(TABLES_READ) == {*TABLES, *BESIDE_MODES, "pods", "keys", "node"}
 
 
 def operations_of(module: ModuleType) -> Iterator[tuple[str, object]]:
@@ -152,7 +153,7 @@ def operations_of(module: ModuleType) -> Iterator[tuple[str, object]]:
 OPERATIONS = [
     (f"{module.__name__.rpartition('.')[2]}.{name}", value)
     for module in PUBLIC
-    if module.__name__.startswith("podnet.operations.") and not module.__name__.endswith(".writing")
+    if module.__name__.startswith("podnet.operations.") and module.__name__.rpartition(".")[2] not in SHARED
     for name, value in operations_of(module)
 ]
 FACTS = [

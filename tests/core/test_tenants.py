@@ -26,7 +26,7 @@ FIRST = cluster()
 
 def tenant(vni: int) -> Cluster:
     """Make up another cluster of the same hosts, whose pods have addresses of their own."""
-    said = hosts(network="10.245.0.0/16", vni=vni)
+    said = hosts(network="10.245.0.0/16", vni=vni, wireguard_port=51820 + vni)
     for number, data in enumerate(said.values(), 1):
         data["pod_subnet"] = f"10.245.{number}.0/24"
     return read(said)

@@ -17,6 +17,7 @@ from podnet.cluster import Cluster
 from podnet.differences import differences
 from podnet.facts import node
 from podnet.inventory import read
+from podnet.keys import resolve
 from podnet.operations.writing import script
 from podnet.plan import plan
 from podnet.state import State
@@ -159,7 +160,10 @@ class At:
         """Compare a host's tables with the computed ones, as the verification does, but in this process."""
         want, cluster = self.wanted(host, mode, inventory)
         have = self.have(host, want)
-        return differences(boot.fitted(want, cluster, cluster.node(host), have.firewall), have, cluster.marks)
+        # What the host itself says of its key, and of its peers', is believed here.
+        own = have.keys.get(cluster.marks.alias)
+        want = boot.fitted(resolve(want, {host: own} if own else {}, have), cluster, cluster.node(host), have.firewall)
+        return differences(want, have, cluster.marks)
 
     @property
     def cluster(self) -> Cluster:

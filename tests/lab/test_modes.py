@@ -61,7 +61,7 @@ def test_what_is_removed_by_hand_is_named_and_healed(at: At, mode: str) -> None:
         assert at.differences("node2", mode) == [], script
 
 
-@pytest.mark.parametrize("mode", ["ipip", "ipvlan", "udp"])
+@pytest.mark.parametrize("mode", ["ipip", "ipvlan", "udp", "wireguard"])
 def test_a_mode_whose_devices_the_kernel_lacks_is_refused(at: At, mode: str) -> None:
     """Every host is failed with the module's name, and nothing is touched on any."""
     missing = lacking(at, mode)

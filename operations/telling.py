@@ -1,0 +1,97 @@
+"""What hosts tell each other in one run of pyinfra: the public keys to the private ones that they keep."""
+
+from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
+
+from pyinfra import host, logger
+from pyinfra.api import Host, StringCommand
+from pyinfra.api import State as Run
+from pyinfra.api.arguments import ConnectorArguments
+from pyinfra.api.command import PyinfraCommand
+from typing_extensions import override
+
+from podnet.keys import known, nodes, public_key, resolve, twins
+from podnet.marks import FOLDER, Marks, private_key
+from podnet.state import State
+
+
+@dataclass
+class Told:
+    """What was heard in a run: every host's tables, until they are used, and public keys by mark and host."""
+
+    tables: dict[str, State] = field(default_factory=dict)
+    publics: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def hear(self, name: str, have: State) -> None:
+        """Take down what a host said last."""
+        self.tables[name] = have
+        for alias, public in have.keys.items():
+            if public:
+                self.publics.setdefault(alias, {})[name] = public
+
+
+_told: WeakKeyDictionary[Run, Told] = WeakKeyDictionary()
+
+
+class KeyPair(PyinfraCommand):
+    """The making of a private key; what is printed is the public one."""
+
+    def __init__(self, alias: str, have: State) -> None:
+        """Take the mark of the cluster, and what the host holds."""
+        super().__init__()
+        self.alias = alias
+        self.have = have
+
+    @override
+    def __repr__(self) -> str:
+        return f"KeyPair({private_key(self.alias)})"
+
+    @override
+    def execute(self, state: Run, host: Host, connector_arguments: ConnectorArguments) -> bool:
+        ok, output = host.run_shell_command(
+            StringCommand(script(private_key(self.alias))),
+            print_output=state.print_output,
+            print_input=state.print_input,
+            **connector_arguments,
+        )
+        public = public_key(output.stdout_lines[-1].strip()) if ok and output.stdout_lines else ""
+        if not public:
+            words = "; ".join(output.stderr_lines) or "it said nothing"
+            host.log_styled(f"the private key could not be made: {words}", fg="red", log_func=logger.error)
+            return False
+        told(state).hear(host.name, replace(self.have, keys={**self.have.keys, self.alias: public}))
+        return True
+
+
+def script(file: str) -> str:
+    """Make a private key and print the public one. A file that is there holds no key, and may be open to others."""
+    return f"set -eu; mkdir -p {FOLDER}; rm -f {file}; umask 077; wg genkey >{file}; wg pubkey <{file}"
+
+
+def told(run: Run) -> Told:
+    """Return what was heard in this run."""
+    return _told.setdefault(run, Told())
+
+
+def tables() -> State | None:
+    """Return what this host has just told, once: the next one to ask must ask the host."""
+    return told(host.state).tables.pop(host.name, None)
+
+
+def settle(want: State, have: State, mine: Marks) -> tuple[State, list[str]]:
+    """Put the keys of this run's hosts into what is wanted, and say why that cannot be.
+
+    A peer whose key nobody knows is left out. Where pyinfra only looks, a host of this run has yet to make its key.
+    """
+    if not nodes(want):
+        return want, []
+    publics = told(host.state).publics.get(mine.alias, {})
+    settled = resolve(want, publics, have)
+    looking = not host.state.is_executing
+    soon = {other.name for other in host.state.active_hosts} if looking else set()
+    if unknown := sorted(nodes(settled) - soon - {host.name}):
+        host.log(
+            f"{', '.join(unknown)} could not be asked for a key, so pods there are not reached from here; "
+            "run it again for all hosts"
+        )
+    return known(settled, soon), list(twins(publics, mine.alias))
