@@ -9,7 +9,8 @@ from podnet.facts.reading import HEADING, strictly
 from podnet.state import Device, State
 
 FOU = "fou"  # not a kind of device, but a module like theirs
-TOOLS = {"wireguard": "wg"}
+OFFLOAD = "offload"  # nor is this one: what only a program can switch off
+TOOLS = {"wireguard": "wg", OFFLOAD: "ethtool"}
 """Programs without which a kind is of no use."""
 PROBE = {FOU: "ip fou add port 1 ipproto 4"}
 
@@ -35,7 +36,8 @@ class Kinds(FactBase[frozenset[str] | None]):
 
 def of(want: State) -> set[str]:
     """Name the kinds that a namespace needs."""
-    return {link.KIND for link in want.links if isinstance(link, Device)} | ({FOU} if want.fous else set())
+    offload = {OFFLOAD} if any(not offload.on for offload in want.offloads) else set()
+    return {link.KIND for link in want.links if isinstance(link, Device)} | ({FOU} if want.fous else set()) | offload
 
 
 def script(device_kinds: Iterable[str]) -> str:
@@ -44,8 +46,8 @@ def script(device_kinds: Iterable[str]) -> str:
     It has those whose module is loaded, or could be. What is no module it has if it can be made in a namespace that
     nobody else sees; where the module is not there to be loaded, trying cannot load it.
     """
-    probes = {kind: PROBE.get(kind, f"ip link add podnet0 type {kind}") for kind in device_kinds}
-    tools = [TOOLS[kind] for kind in probes if kind in TOOLS]
+    probes = {kind: PROBE.get(kind, f"ip link add podnet0 type {kind}") for kind in device_kinds if kind != OFFLOAD}
+    tools = [TOOLS[kind] for kind in device_kinds if kind in TOOLS]
     return "\n".join(
         [f"{_needed(kind)} || {{ {_tried(probe)}; }} || echo {kind}" for kind, probe in probes.items()]
         + [f"command -v {tool} >/dev/null || echo {tool}" for tool in tools]

@@ -16,6 +16,7 @@ from podnet.facts import (
     kinds,
     links,
     neighbours,
+    offloads,
     peers,
     pods,
     ports,
@@ -42,7 +43,7 @@ class Node(FactBase[State | None]):
     """Everything that podnet could own on a host, as podnet.state.State.
 
     `paths` and `pod_paths` are the settings to read, of the host and of each pod; of `device_kinds` it is
-    told which the kernel lacks.
+    told which the kernel lacks, and of the devices in `offloading` whether they offload checksums.
 
     .. code:: python
 
@@ -52,9 +53,13 @@ class Node(FactBase[State | None]):
 
     @override
     def command(
-        self, paths: Sequence[str] = (), pod_paths: Sequence[str] = (), device_kinds: Sequence[str] = ()
+        self,
+        paths: Sequence[str] = (),
+        pod_paths: Sequence[str] = (),
+        device_kinds: Sequence[str] = (),
+        offloading: Sequence[str] = (),
     ) -> str:
-        return script(paths, pod_paths, device_kinds)
+        return script(paths, pod_paths, device_kinds, offloading)
 
     @override
     def process(self, output: list[str]) -> State | None:
@@ -68,6 +73,7 @@ class Asked(TypedDict):
     paths: tuple[str, ...]
     pod_paths: tuple[str, ...]
     device_kinds: tuple[str, ...]
+    offloading: tuple[str, ...]
 
 
 def asked(want: State) -> Asked:
@@ -77,10 +83,16 @@ def asked(want: State) -> Asked:
         paths=tuple(sorted(item.path for item in want.sysctls)),
         pod_paths=tuple(sorted({item.path for pod in want.pods.values() for item in pod.sysctls})),
         device_kinds=tuple(sorted({kind for space in spaces for kind in kinds.of(space)})),
+        offloading=tuple(sorted(item.dev for item in want.offloads)),
     )
 
 
-def script(paths: Sequence[str] = (), pod_paths: Sequence[str] = (), device_kinds: Sequence[str] = ()) -> str:
+def script(
+    paths: Sequence[str] = (),
+    pod_paths: Sequence[str] = (),
+    device_kinds: Sequence[str] = (),
+    offloading: Sequence[str] = (),
+) -> str:
     """Spell the shell script that prints every table under a heading of its own. The first failure ends it."""
     tables = {
         "files": files.script(),  # first: it waits until the host has booted
@@ -89,6 +101,7 @@ def script(paths: Sequence[str] = (), pod_paths: Sequence[str] = (), device_kind
         "neighbours": neighbours.COMMAND,
         "fdb": fdb.COMMAND,
         "fous": fous.COMMAND,
+        "offloads": offloads.script(offloading),
         "peers": peers.COMMAND,
         "keys": keys.COMMAND,
         "routes": routes.COMMAND,
@@ -134,6 +147,7 @@ def parse(output: list[str]) -> State:
         routes=routes.parse(document(chunks["routes"])),
         sysctls=sysctls.parse(sorted(set(chunks["sysctls"]))),
         saved=sysctls.parse_saved(chunks["saved"]),
+        offloads=offloads.parse(chunks["offloads"]),
         chains=firewall.chains,
         openings=firewall.openings,
         firewall=firewall.firewall,

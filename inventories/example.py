@@ -55,5 +55,6 @@ nodes = (
         "wireguard_port": 51820,
         "masquerade": True,  # pods reach the outside under their node's address
         "bridge_netfilter": True,  # packets that are only bridged meet iptables too
+        "checksum_offload": True,  # False where pings pass and TCP hangs: a kernel or NIC that sums vxlan wrongly
     },
 )

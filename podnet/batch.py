@@ -126,6 +126,7 @@ def _build(plan: Plan) -> Iterator[Section]:
     yield from _batch("ip -batch -", [*ports, *spaces, *devices, *_planted(plan)])
     for netns, pod in plan.pods.items():
         yield from _inside(netns, pod)
+    yield from (Section(line) for line in _mend(plan, "offloads"))
     yield from _batch("bridge -batch -", _mend(plan, "fdb"))
     yield from _encrypt(plan)
     yield from _batch("sysctl -q -p -", _mend(plan, "sysctls"))

@@ -76,6 +76,7 @@ class Cluster:
     wireguard_port: int = 51820
     masquerade: bool = True
     bridge_netfilter: bool = True
+    checksum_offload: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before anything is touched."""

@@ -33,6 +33,7 @@ NOUNS = {
     "neighbours": "neighbour",
     "fdb": "FDB entry",
     "fous": "FOU port",
+    "offloads": "checksum offload",
     "peers": "WireGuard peer",
     "sysctls": "sysctl",
     "chains": "firewall chain",

@@ -15,7 +15,7 @@ from podnet.errors import ClusterError
 HOST_FIELDS = ("address", "uplink", "pod_subnet", "pods")
 GROUP_FIELDS = (
     *("network", "underlay_mtu", "vni", "vxlan_port", "udp_port", "wireguard_port", "masquerade"),
-    "bridge_netfilter",
+    *("bridge_netfilter", "checksum_offload"),
 )
 
 SMALLEST_MTU = 576 + 80
@@ -226,5 +226,6 @@ GROUP_CHECKS: Mapping[str, Callable[[Field], object]] = {
     "udp_port": _port,
     "wireguard_port": _port,
     "masquerade": lambda field: _truth(field, "pods reach the outside under their node's address"),
+    "checksum_offload": lambda field: _truth(field, "tunnels leave checksums to the hardware below"),
     "bridge_netfilter": lambda field: _truth(field, "packets that are only bridged meet iptables too"),
 }

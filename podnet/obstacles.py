@@ -7,7 +7,7 @@ from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, Marks, of
 from podnet.plan import marked, owned, rivals, wire
 from podnet.state import Device, File, Link, State, Symlink, Wireguard
 
-PACKAGES = {"wg": "wireguard-tools"}
+PACKAGES = {"wg": "wireguard-tools", "ethtool": "ethtool"}
 """Tools that only some modes need, and the packages that hold them."""
 
 

@@ -29,6 +29,7 @@ from podnet.state import (
     Macvlan,
     Neighbour,
     Nic,
+    Offload,
     Opening,
     Port,
     Route,
@@ -182,8 +183,10 @@ def supported(want: State, have: State) -> State:
 
     Left out are settings that are not there, where nothing is there either that they could protect from:
     IPv6's on a host without it, and on a device whose MTU is too small for it; br_netfilter's being off where it is
-    not loaded. In the same way leave out files for programs that are not there.
+    not loaded. In the same way leave out files for programs that are not there, and to leave the checksums alone where
+    nobody can tell.
     """
+    told = {offload.dev for offload in have.offloads}
     paths = {seen.path for seen in have.sysctls}
     present = any(path.startswith("net/ipv6/") for path in paths)
     too_small: set[str | None] = {link.dev for link in want.links if link.mtu < SMALLEST_IPV6_MTU}
@@ -191,6 +194,8 @@ def supported(want: State, have: State) -> State:
     def has_place(item: Item) -> bool:
         if isinstance(item, File | Symlink):
             return not any(item.path.startswith(f"{root}/") for root in set(SOFTWARE) - have.folders)
+        if isinstance(item, Offload):
+            return not item.on or item.dev in told
         if isinstance(item, Sysctl) and item.value == "0" and item.path.startswith(tuple(MODULES)):
             return item.path in paths
         if not isinstance(item, Sysctl) or not item.path.startswith("net/ipv6/"):
@@ -215,7 +220,7 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
 
     def ours(item: Item) -> bool:
         match item:
-            case Link() | Port() | FdbEntry() | WgPeer():
+            case Link() | Port() | FdbEntry() | WgPeer() | Offload():
                 return item.dev in links
             case Address():
                 return item.dev in alone or any(
@@ -359,6 +364,8 @@ def _after_flush(want: State, ours: State, remake: set[str]) -> State:
                 return item.dev not in gone and not (item.dev in readdressed and item in want.routes)
             case Address() | Port() | FdbEntry() | WgPeer():
                 return item.dev not in gone
+            case Offload():
+                return item.dev not in gone or item.on  # as a new device has it
             case Sysctl():
                 return _device(item.path) not in gone
             case _:

@@ -21,6 +21,7 @@ from podnet.state import (
     Macvlan,
     Neighbour,
     Nic,
+    Offload,
     Opening,
     Port,
     Route,
@@ -56,6 +57,8 @@ def add(item: Item) -> list[str]:  # noqa: PLR0912  # one branch per kind
             return [f"neigh replace {item.to} lladdr {item.mac} dev {item.dev} nud permanent"]
         case FdbEntry():
             return [f"fdb replace {item.mac} dev {item.dev} dst {item.to}"]
+        case Offload():
+            return [f"ethtool -K {item.dev} {item.FEATURE} {_on(item.on)}"]
         case FouPort():
             return [f"fou add port {item.port} ipproto {item.ipproto}"]
         case WgPeer():

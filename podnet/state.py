@@ -251,6 +251,20 @@ class FdbEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Offload:
+    """Whether a device leaves the checksums of what it sends to the hardware below it: `ethtool -K`, FEATURE."""
+
+    FEATURE: ClassVar[str] = "tx-checksum-ip-generic"
+
+    dev: str
+    on: bool
+
+    @property
+    def key(self) -> Key:
+        return (self.dev,)
+
+
+@dataclass(frozen=True, slots=True)
 class FouPort:
     """A UDP port whose packets carry IPv4 (protocol 4) right behind the UDP header: `ip fou`.
 
@@ -433,6 +447,7 @@ Item: TypeAlias = (
     | Neighbour
     | FdbEntry
     | FouPort
+    | Offload
     | WgPeer
     | Route
     | Rule
@@ -481,6 +496,7 @@ class State:
     neighbours: frozenset[Neighbour] = frozenset()
     fdb: frozenset[FdbEntry] = frozenset()
     fous: frozenset[FouPort] = frozenset()
+    offloads: frozenset[Offload] = frozenset()
     peers: frozenset[WgPeer] = frozenset()
     sysctls: frozenset[Sysctl] = frozenset()
     chains: frozenset[Chain] = frozenset()

@@ -14,7 +14,7 @@ from ipaddress import IPv4Interface
 
 from podnet import forwarding, pods
 from podnet.cluster import Cluster, Node
-from podnet.state import Address, FdbEntry, Neighbour, Route, State, Vxlan
+from podnet.state import Address, FdbEntry, Neighbour, Offload, Route, State, Vxlan
 
 OVERHEAD = 20 + 8 + 8 + 14  # outer IPv4, UDP, VXLAN, inner Ethernet: RFC 7348 section 5
 SHORTENED = 10_000_000  # "flannel." and eight digits have 16 characters, one more than the kernel takes
@@ -42,6 +42,7 @@ def tunnel(cluster: Cluster, me: Node, peers: tuple[Node, ...], mtu: int) -> Sta
         addresses=frozenset({Address(dev, IPv4Interface(me.vtep))}),
         neighbours=frozenset(Neighbour(dev, peer.vtep, peer.vtep_mac) for peer in peers),
         fdb=frozenset(FdbEntry(dev, peer.vtep_mac, str(peer.ip)) for peer in peers),
+        offloads=frozenset({Offload(dev, cluster.checksum_offload)}),
         # The gateway lies in no network of the tunnel (whose address is a /32), so the kernel calls it unreachable
         # and refuses the route. `onlink` says: trust us, look in the neighbour table, where the answer stands.
         routes=frozenset(Route(peer.pod_subnet, dev, peer.vtep, onlink=True) for peer in peers),

@@ -12,6 +12,7 @@ GROUP: dict[str, object] = {
     "wireguard_port": 51820,
     "masquerade": True,
     "bridge_netfilter": True,
+    "checksum_offload": True,
 }
 
 

@@ -33,6 +33,7 @@ from podnet.state import (
     Macvlan,
     Neighbour,
     Nic,
+    Offload,
     Port,
     Route,
     State,
@@ -67,6 +68,7 @@ class Kernel:
             "filter": {"INPUT": [], "FORWARD": [], "OUTPUT": []},
             "nat": {"PREROUTING": [], "INPUT": [], "OUTPUT": [], "POSTROUTING": []},
         }
+        self.sums: set[str] = set()  # devices that leave no checksum to the hardware
         self.files: dict[str, tuple[str, ...] | str] = {}  # lines, or where a symbolic link leads
         self.modes: dict[str, str] = {}
         self.folders = {"/etc/systemd", "/etc/modules-load.d", "/etc/sysctl.d", SYSTEMD}
@@ -83,6 +85,9 @@ class Kernel:
         saved = sysctls.parse_saved(list(self.files.get(SAVED, ())))
         pods = {name: pod.inside(pod_paths) for name, pod in self.pods.items() if of(ANY_NETNS, name)}
         tables = {**self.tables, "links": map(_told, self.tables["links"]), "chains": chains.parse(self.save())}
+        tables["offloads"] = [
+            Offload(dev, on=dev not in self.sums) for dev in asked(want)["offloading"] if self.holds("links", (dev,))
+        ]
         tables["files"] = [self._file(path) for path in self.files if of_file(path)]
         tables["sysctls"] = self._read([*paths, *ALWAYS, *(old.path for old in saved)])
         filled: dict[str, Any] = {table: frozenset(items) for table, items in tables.items()}
@@ -144,6 +149,8 @@ class Kernel:
                 self.pods[netns]._each(self.pods[netns].sysctl, lines)  # noqa: SLF001  # as above
             case ["iptables-restore", "-w", "5", "--noflush"]:
                 self.iptables_restore(lines)
+            case ["ethtool", "-K", dev, "tx-checksum-ip-generic", ("on" | "off") as said]:
+                (self.sums.discard if said == "on" else self.sums.add)(self.link(dev).dev)
             case ["modprobe", "fou"]:
                 self.fou = True
             case ["modprobe", "br_netfilter"]:

@@ -209,3 +209,16 @@ def test_every_name_fits_whatever_the_vni(name: str, vni: int) -> None:
     for section in sections(plan(want, kernel.see(want), of.marks)):
         kernel.run(section)
     assert differences(want, kernel.see(want), of.marks) == []
+
+
+def test_checksums_are_left_to_the_hardware_or_not() -> None:
+    """Switched off after the tunnel is made, seen when somebody switches it on, and given back with the option."""
+    kernel = host()
+    off = wanted(vxlan, cluster(checksum_offload=False))
+    assert "ethtool -K flannel.1 tx-checksum-ip-generic off" in [section.command for section in apply(kernel, off)]
+    assert apply(kernel, off) == []
+    kernel.sums.clear()
+    assert [section.command for section in apply(kernel, off)] == ["ethtool -K flannel.1 tx-checksum-ip-generic off"]
+    on = [section.command for section in apply(kernel, wanted(vxlan, cluster()))]
+    assert "ethtool -K flannel.1 tx-checksum-ip-generic on" in on
+    assert apply(kernel, wanted(vxlan, cluster())) == []

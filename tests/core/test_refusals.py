@@ -195,6 +195,8 @@ REFUSALS: list[tuple[str, str, object, str]] = [
     (ALL, "bridge_netfilter", "no", "it must be True or False"),
     (ALL, "bridge_netfilter", 0, "it must be True or False"),
     (ALL, "bridge_netfilter", None, "it must be True or False"),
+    ("node3", "checksum_offload", False, "node1 has True; give it once"),
+    (ALL, "checksum_offload", "off", "it must be True or False"),
 ]
 
 BAD_NAMES = (
@@ -244,6 +246,8 @@ GOOD: list[tuple[str, str, object]] = [
     (ALL, "wireguard_port", 1),
     (ALL, "bridge_netfilter", MISSING),
     (ALL, "bridge_netfilter", False),
+    (ALL, "checksum_offload", MISSING),
+    (ALL, "checksum_offload", False),
 ]
 
 

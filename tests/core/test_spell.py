@@ -27,6 +27,7 @@ from podnet.state import (
     Macvlan,
     Neighbour,
     Nic,
+    Offload,
     Opening,
     Port,
     Route,
@@ -130,6 +131,7 @@ ADD: list[tuple[Item, list[str]]] = [
     ),
     (FdbEntry("flannel.1", MAC, "192.168.56.12"), [f"fdb replace {MAC} dev flannel.1 dst 192.168.56.12"]),
     (FouPort(8285), ["fou add port 8285 ipproto 4"]),
+    (Offload("flannel.1", on=False), ["ethtool -K flannel.1 tx-checksum-ip-generic off"]),
     (ROUTE, ["route replace 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink proto 77"]),
     (Route(IPv4Network("0.0.0.0/0"), "eth0"), ["route replace 0.0.0.0/0 dev eth0 proto 77"]),
     (
@@ -286,7 +288,7 @@ def test_every_kind_of_item_is_spelled_here() -> None:
     links = {kind for kind in vars(types).values() if isinstance(kind, type) and issubclass(kind, Link)}
     kinds = ({*get_args(Item)} | links) - {Link, Device, types.File, types.Symlink}  # podnet.batch places those
     assert {type(item) for item, _ in ADD} == kinds
-    assert {type(item) for item, _ in REMOVE} == kinds - {Nic, Sysctl}
+    assert {type(item) for item, _ in REMOVE} == kinds - {Nic, Sysctl, Offload}
 
 
 def test_a_device_of_a_pod_is_made_from_the_host() -> None:
