@@ -65,7 +65,7 @@ class KeyPair(PyinfraCommand):
 
 def script(file: str) -> str:
     """Make a private key and print the public one. A file that is there holds no key, and may be open to others."""
-    return f"set -eu; mkdir -p {FOLDER}; rm -f {file}; umask 077; wg genkey >{file}; wg pubkey <{file}"
+    return f"set -eu; mkdir -p {FOLDER}; rm -f {file}; umask 077; wg genkey >{file}; sync {file}; wg pubkey <{file}"
 
 
 def told(run: Run) -> Told:

@@ -32,7 +32,16 @@ class Section:
 
 def sections(plan: Plan) -> list[Section]:
     """Spell the whole plan; an empty list means that nothing is to be done."""
-    parts = (_note(plan), _warn(plan), _build(plan), _leave(plan), _forget(plan), _clear(plan), _give_back(plan))
+    parts = (
+        _note(plan),
+        _warn(plan),
+        _build(plan),
+        _leave(plan),
+        _forget(plan),
+        _clear(plan),
+        _give_back(plan),
+        _flush(plan),
+    )
     return [section for part in parts for section in part]
 
 
@@ -212,12 +221,22 @@ def _in_folder(item: Item) -> bool:
     return isinstance(item, File) and item.path.startswith(f"{FOLDER}/")
 
 
+def _flush(plan: Plan) -> Iterator[Section]:
+    """See that names on the disk are what they are here: a power cut would bring back what was renamed or removed."""
+    changed = [*_written(plan), *plan.tables["files"].remove]
+    folders = {item.path.rpartition("/")[0] for item in changed if isinstance(item, File | Symlink)}
+    if folders:
+        there = sorted(folders - {FOLDER} | {FOLDER.rpartition("/")[0]} | ({FOLDER} if plan.want.files else set()))
+        yield Section(f"sync {' '.join(there)}")
+
+
 def _write(values: Iterable[Sysctl]) -> Iterator[Section]:
     """Write the file beside itself and rename it: it is the old one or the new one, never half."""
     yield Section(f"mkdir -p {FOLDER}")
     yield Section(
         f"cat >{SAVED}.new", tuple(f"{old.path} = {old.value}" for old in sorted(values, key=lambda s: s.key))
     )
+    yield Section(f"sync {SAVED}.new")
     yield Section(f"mv {SAVED}.new {SAVED}")
 
 

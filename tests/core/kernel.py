@@ -51,6 +51,9 @@ FALLBACK = "tunl0"
 """What the module ipip makes in every namespace as soon as it is loaded, and nobody can remove."""
 
 
+FOLDERS = {"", ".d", ".wants"}  # how names of folders end
+
+
 class Refused(Exception):  # noqa: N818  # what the kernel does, in its own words
     """A line that this kernel does not carry out."""
 
@@ -166,7 +169,7 @@ class Kernel:
                 self.modes[path] = mode
             case ["ln", "-sfn", to, path]:
                 self.files[path] = to
-            case ["sync", *paths] if all(path in self.files for path in paths):
+            case ["sync", *paths] if all(path in self.files or Path(path).suffix in FOLDERS for path in paths):
                 pass
             case ["mv", old, new]:
                 self.files[new] = self.files.pop(old)

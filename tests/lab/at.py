@@ -19,7 +19,7 @@ from podnet.facts import node
 from podnet.inventory import read
 from podnet.keys import resolve
 from podnet.operations.writing import script
-from podnet.plan import plan
+from podnet.plan import plan, supported
 from podnet.state import State
 from podnet.verify.inventory import load
 
@@ -155,6 +155,11 @@ class At:
         cluster = cluster_of(inventory or self.inventory, (self.path / "lab.json").read_text())
         module: Any = importlib.import_module(f"podnet.modes.{mode}")
         return modes.wanted(module, cluster, cluster.node(host)), cluster
+
+    def possible(self, host: str, mode: str) -> State:
+        """Compute what a host should hold of that, being as it is: no files for programs that it has not."""
+        want, _ = self.wanted(host, mode)
+        return supported(want, self.have(host, want))
 
     def differences(self, host: str, mode: str = "vxlan", inventory: Path | None = None) -> list[str]:
         """Compare a host's tables with the computed ones, as the verification does, but in this process."""
