@@ -33,7 +33,9 @@ class Kinds(FactBase[frozenset[str] | None]):
 
 def of(want: State) -> set[str]:
     """Name the kinds that a namespace needs."""
-    return {link.KIND for link in want.links if isinstance(link, Device)} | ({FOU} if want.fous else set())
+    return {link.KIND for link in want.links if isinstance(link, Device) and link.KIND} | (
+        {FOU} if want.fous else set()
+    )
 
 
 def script(device_kinds: Iterable[str]) -> str:

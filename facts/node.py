@@ -6,7 +6,7 @@ from typing import TypedDict
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from podnet.facts import addresses, chains, fdb, fous, kinds, links, neighbours, pods, ports, routes, sysctls
+from podnet.facts import addresses, chains, fdb, fous, kinds, links, neighbours, pods, ports, routes, sysctls, vfs
 from podnet.facts.reading import document, strictly
 from podnet.state import State
 
@@ -69,6 +69,7 @@ def script(paths: Sequence[str] = (), pod_paths: Sequence[str] = (), device_kind
     """Spell the shell script that prints every table under a heading of its own. The first failure ends it."""
     tables = {
         "links": "\n".join(links.COMMANDS),
+        "vfs": vfs.SCRIPT.strip(),
         "addresses": addresses.COMMAND,
         "neighbours": neighbours.COMMAND,
         "fdb": fdb.COMMAND,
@@ -106,6 +107,7 @@ def parse(output: list[str]) -> State:
     firewall = chains.read(chunks["chains"])
     return State(
         links=links.parse(devices, namespaces),
+        vfs=vfs.parse(chunks["vfs"], devices),
         ports=ports.parse(devices),
         addresses=addresses.parse(document(chunks["addresses"])),
         neighbours=neighbours.parse(document(chunks["neighbours"])),

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 
-from podnet import spell
+from podnet import nics, spell
 from podnet.diff import Diff
 from podnet.firewall import IPTABLES, NFT, Line, in_iptables, in_nft
 from podnet.marks import ANY_NETNS, FIRST, Marks, of
 from podnet.plan import compare, others
-from podnet.state import Chain, FdbEntry, FouPort, Item, Jump, Neighbour, Opening, Route, Rule, State, Sysctl
+from podnet.state import Chain, FdbEntry, FouPort, Item, Jump, Loan, Neighbour, Opening, Route, Rule, State, Sysctl, Vf
 
 NOUNS = {
     "links": "link",
+    "vfs": "VF",
     "ports": "bridge port",
     "addresses": "address",
     "neighbours": "neighbour",
@@ -26,6 +27,7 @@ NOUNS = {
 
 def differences(want: State, have: State, mine: Marks = FIRST) -> list[str]:
     """Say what is missing, wrong and extra of all that is ours, pods included; an empty list if nothing is."""
+    want = nics.placed(want, have, mine)
     pods = {netns: pod for netns, pod in have.pods.items() if of(ANY_NETNS, netns) == mine}
     return [*_tables(compare(want, have, mine)), *_pods(want.pods, pods, mine), *_leftovers(want, have, mine)]
 
@@ -68,6 +70,8 @@ def place(item: Item) -> str:
             return f"{item.to} dev {item.dev}"
         case FdbEntry():
             return f"{item.mac} dev {item.dev}"
+        case Vf():
+            return f"{item.nic}, which is {item.pf} vf {item.index}"
         case Rule():
             return f"priority {item.priority}"
         case Sysctl():
@@ -113,5 +117,7 @@ def words(item: Item) -> str:
     match item:
         case Chain():
             return f"{place(item)} with {len(item.rules)} rules, jumped to from {_told(item.jumps)}"
+        case Loan():
+            return f"{item.dev}, the NIC {item.nic}{f' ({item.at})' if item.at else ''}"
         case _:
             return "; ".join(spell.add(item))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from podnet import nics
 from podnet.cluster import Cluster, Node
 from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, Marks, of
 from podnet.plan import marked, owned, rivals, wire
@@ -13,6 +14,7 @@ def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> l
     mine = cluster.marks if cluster else FIRST
     found = [*_lacking(have), *_strange_devices(want, have, mine), *_claims(want, have, mine)]
     found += [*_rivals(want, have, mine), *_strange_routes(want, have, mine)]
+    found += nics.obstacles(want, have, mine, cluster.node(name).uplink if cluster else None)
     if cluster is not None:
         found += [*_underlay(cluster, cluster.node(name), want, have), *_overlaps(cluster, want, have)]
         found += _same_marks(have, mine)

@@ -15,7 +15,7 @@ from podnet.cluster import Cluster
 from podnet.modes import Mode
 from podnet.plan import plan
 from tests.core.examples import cluster
-from tests.core.kernel import host
+from tests.core.kernel import host, machine
 
 FOLDER = Path(__file__).parent / "golden"
 MODES = sorted(module.name for module in pkgutil.iter_modules(modes.__path__))
@@ -29,9 +29,10 @@ def mode(name: str) -> Mode:
 def text(name: str, of: Cluster, node: str = "node1") -> str:
     """Write down every command that puts the node of that cluster into the mode, and what each is fed."""
     want = modes.wanted(mode(name), of, of.node(node))
+    kernel = machine() if want.vfs else host()
     written = (
         f"{section.command}\n" + "".join(f"    {line}\n" for line in section.lines)
-        for section in sections(plan(want, host().see(want)))
+        for section in sections(plan(want, kernel.see(want)))
     )
     return "".join(written)
 

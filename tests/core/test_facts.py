@@ -119,6 +119,7 @@ def whole(of: str = "host") -> list[str]:
     """Return what podnet.facts.node.script would have printed there."""
     tables = {
         "links": answer(links.Links, of),
+        "vfs": [],
         "addresses": answer(addresses.Addresses, of),
         "neighbours": answer(neighbours.Neighbours, of),
         "fdb": answer(fdb.Fdb, of),
