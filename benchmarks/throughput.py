@@ -66,7 +66,7 @@ def shares(at: At, mode: str) -> list[float]:
 def main() -> None:
     """Measure, and print a row for every mode."""
     at = At("throughput")
-    seen: dict[str, list[float]] = {mode: [] for mode, numbers in sorted(NUMBERS.items()) if numbers.across}
+    seen: dict[str, list[float]] = {mode: [] for mode, numbers in sorted(NUMBERS.items()) if numbers.on_uplink}
     at.up("--hosts", "2")
     try:
         for number in range(1, ROUNDS + 1):

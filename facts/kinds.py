@@ -36,8 +36,9 @@ class Kinds(FactBase[frozenset[str] | None]):
 
 def of(want: State) -> set[str]:
     """Name the kinds that a namespace needs."""
+    kinds = {link.KIND for link in want.links if isinstance(link, Device) and link.KIND}
     offload = {OFFLOAD} if any(not offload.on for offload in want.offloads) else set()
-    return {link.KIND for link in want.links if isinstance(link, Device)} | ({FOU} if want.fous else set()) | offload
+    return kinds | ({FOU} if want.fous else set()) | offload
 
 
 def script(device_kinds: Iterable[str]) -> str:

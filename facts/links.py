@@ -11,6 +11,7 @@ from podnet.facts import peers
 from podnet.facts.peers import Tunnel
 from podnet.facts.reading import Table, documents, strictly
 from podnet.marks import NAME
+from podnet.nics import seen
 from podnet.state import Bridge, Ipip, Ipvlan, Link, Macvlan, Nic, Veth, Vxlan, Wireguard
 
 COMMANDS = ("ip -d -j link show", "ip -j netns list")
@@ -56,10 +57,22 @@ def numbered(namespaces: list[dict[str, Any]]) -> dict[int, str]:
 
 
 def parse(
-    links: list[dict[str, Any]], namespaces: dict[int, str], tunnels: Mapping[str, Tunnel] | None = None
+    links: list[dict[str, Any]],
+    namespaces: dict[int, str],
+    tunnels: Mapping[str, Tunnel] | None = None,
+    *,
+    in_pod: bool = False,
 ) -> frozenset[Link]:
     """Read what `ip -d -j link show` printed. It tells nothing of wireguard devices: `tunnels` do that themselves."""
-    return frozenset(_link(entry, namespaces, tunnels or {}) for entry in links)
+    read = [(entry, _link(entry, namespaces, tunnels or {})) for entry in links]
+    return frozenset(
+        seen(link, entry.get("address", ""), _pci(entry), entry.get("ifalias", ""), in_pod=in_pod)
+        for entry, link in read
+    )
+
+
+def _pci(entry: dict[str, Any]) -> str:
+    return str(entry["parentdev"]) if entry.get("parentbus") == "pci" else ""
 
 
 def indices(links: list[dict[str, Any]]) -> dict[int, str]:
@@ -81,7 +94,7 @@ def inside(
         else entry
         for entry in links
     ]
-    parsed = parse(told, namespaces)
+    parsed = parse(told, namespaces, in_pod=True)
     nics = {link.dev: link for link in map(_nic, links)}
     ends = {link.dev for link in parsed if isinstance(link, Veth) and not netns < (link.netns or "")}
     return frozenset(nics[link.dev] if link.dev in ends else link for link in parsed)
@@ -89,7 +102,9 @@ def inside(
 
 def _nic(entry: dict[str, Any]) -> Nic:
     flags = entry["flags"]
-    return Nic(entry["ifname"], entry["mtu"], entry.get("address", ""), up="UP" in flags, arp="NOARP" not in flags)
+    up, arp = "UP" in flags, "NOARP" not in flags
+    where = {"pci": _pci(entry), "master": entry.get("master", "")}
+    return Nic(entry["ifname"], entry["mtu"], entry.get("address", ""), up=up, arp=arp, **where)
 
 
 def _link(entry: dict[str, Any], namespaces: dict[int, str], tunnels: Mapping[str, Tunnel]) -> Link:

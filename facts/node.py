@@ -22,6 +22,7 @@ from podnet.facts import (
     ports,
     routes,
     sysctls,
+    vfs,
 )
 from podnet.facts.reading import document, strictly
 from podnet.state import State
@@ -97,6 +98,7 @@ def script(
     tables = {
         "files": files.script(),  # first: it waits until the host has booted
         "links": "\n".join(links.COMMANDS),
+        "vfs": vfs.SCRIPT.strip(),
         "addresses": addresses.COMMAND,
         "neighbours": neighbours.COMMAND,
         "fdb": fdb.COMMAND,
@@ -137,6 +139,7 @@ def parse(output: list[str]) -> State:
     firewall = chains.read(chunks["chains"])
     return State(
         links=links.parse(devices, namespaces, peers.tunnels(chunks["peers"])),
+        vfs=vfs.parse(chunks["vfs"], devices),
         ports=ports.parse(devices),
         addresses=addresses.parse(document(chunks["addresses"])),
         neighbours=neighbours.parse(document(chunks["neighbours"])),

@@ -19,6 +19,7 @@ nodes = (
                 "uplink": "eth0",
                 "pod_subnet": "10.244.1.0/24",  # 10.244.1.1 is its gateway
                 "pods": 2,  # pod1 10.244.1.2, pod2 10.244.1.3
+                "nics": {"pod1": "0000:01:10.0", "pod2": {"nic": "eth3", "vlan": 100}},  # of the mode sriov alone
             },
         ),
         (

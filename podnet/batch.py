@@ -124,7 +124,8 @@ def _build(plan: Plan) -> Iterator[Section]:
     for module in plan.load:
         yield Section(f"modprobe {module}")
     for netns, pod in plan.pods.items():
-        yield from _batch(f"ip -n {netns} -batch -", (f"link del {dev}" for dev in pod.remake))
+        taken = (line for loan in pod.taken for line in spell.remove(loan))
+        yield from _batch(f"ip -n {netns} -batch -", [*(f"link del {dev}" for dev in pod.remake), *taken])
     spaces = [f"netns del {netns}" for netns in plan.drop if netns in plan.make]
     spaces += [f"netns add {netns}" for netns in plan.make]
     remake = [f"link del {dev}" for dev in plan.remake]
@@ -132,7 +133,7 @@ def _build(plan: Plan) -> Iterator[Section]:
     # No device that is to be made anew may go before its FOU port: afterwards nobody would know whose that was. And a
     # port comes before the tunnel that sends from it: no packet of a peer's is to meet a closed one.
     ports = [*(_prune(plan, "fous") if remake else ()), *remake, *_mend(plan, "fous")]
-    yield from _batch("ip -batch -", [*ports, *spaces, *devices, *_planted(plan)])
+    yield from _batch("ip -batch -", [*ports, *spaces, *devices, *_planted(plan), *_imposed(plan)])
     for netns, pod in plan.pods.items():
         yield from _inside(netns, pod)
     yield from (Section(line) for line in _mend(plan, "offloads"))
@@ -166,7 +167,17 @@ def _by_command(todo: list[tuple[Item, list[str]]]) -> Iterator[Section]:
 def _planted(plan: Plan) -> Iterator[str]:
     """Make pods' devices that hang on the host's, or lead to other pods: from the host, which knows them all."""
     for netns, pod in plan.pods.items():
-        yield from (spell.make(link, netns) for link in pod.tables["links"].add if isinstance(link, Device))
+        for link in pod.tables["links"].add:
+            if isinstance(link, Device):
+                yield from spell.plant(link, netns)
+
+
+def _imposed(plan: Plan) -> Iterator[str]:
+    """Say what PFs impose, once NICs bear the note of what that was, and make those that are back what they were."""
+    back = [(loan.at, loan.before) for loan in plan.returned if loan.before]
+    yield from (line for dev, was in back if dev not in {"", was.dev} for line in spell.rename(dev, was.dev))
+    yield from _mend(plan, "vfs")
+    yield from (line for _, was in back for line in spell.restore(was))
 
 
 def _inside(netns: str, pod: Plan) -> Iterator[Section]:
@@ -187,7 +198,7 @@ def _inside(netns: str, pod: Plan) -> Iterator[Section]:
 
 def _begin(link: Item) -> list[str]:
     """Spell what is left to do for a device that `_planted` has made, or that came as a cable's end."""
-    return [spell.settle(link, newborn(link.dev))] if isinstance(link, Device) else spell.add(link)
+    return spell.settle(link, newborn(link.dev)) if isinstance(link, Device) else spell.add(link)
 
 
 def _clear(plan: Plan) -> Iterator[Section]:

@@ -17,7 +17,7 @@ from podnet.firewall import Firewall
 from podnet.marks import LINE, Marks
 from podnet.plan import MODULES, plan, supported
 from podnet.rendering import render
-from podnet.state import Device, File, State, Symlink, Sysctl, newborn
+from podnet.state import Device, File, Loan, State, Symlink, Sysctl, newborn
 
 PATIENCE = 60
 """Seconds that the script waits for the uplink's address. systemd starts it again after that, six times in all."""
@@ -56,8 +56,8 @@ def fitted(want: State, cluster: Cluster, me: Node, host: Firewall) -> State:
 
 def files(want: State, cluster: Cluster, me: Node, host: Firewall = Firewall()) -> State:  # noqa: B008  # a value
     """Compute the files that go with `want`, which bears its marks already; none if nothing is wanted."""
-    if want == State():
-        return State()
+    if want == State() or any(isinstance(link, Loan) for pod in want.pods.values() for link in pod.links):
+        return State()  # a NIC on loan: at boot nobody knows its name, nor whether its VF has been made
     devices = sorted(link.dev for link in want.links)
     settings = sorted(want.sysctls, key=lambda item: item.key)
     templates = {

@@ -26,6 +26,19 @@ class Pod:
     address: IPv4Address
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A NIC that a pod is to have, by its PCI address or its name, and what its PF imposes on it if it is a VF."""
+
+    pod: str
+    nic: str
+    vlan: int = 0
+    max_tx_rate: int = 0
+    spoofchk: bool = True
+    trust: bool = False
+    link_state: str = "auto"
+
+
 @dataclass(frozen=True)
 class Node:
     """One host: where it is on the underlay, and the pods that it gives out addresses to."""
@@ -35,6 +48,7 @@ class Node:
     uplink: str
     pod_subnet: IPv4Network
     pods: tuple[Pod, ...] = ()
+    cards: tuple[Card, ...] = ()
 
     @cached_property
     def ip(self) -> IPv4Address:
@@ -103,6 +117,10 @@ class Cluster:
                 )
         _unique("the pod name", ((p.name, node.name) for p in node.pods), "name each of its `pods` once")
         _unique("the pod address", ((p.address, node.name) for p in node.pods), "give each of its `pods` its own")
+        for card in node.cards:
+            if card.nic == node.uplink:
+                raise ClusterError(f"{node.name}: `nics` gives {card.pod} the `uplink` {card.nic}; name another NIC")
+        _unique("the NIC", ((card.nic, node.name) for card in node.cards), "give each of its pods its own in `nics`")
 
     def node(self, name: str) -> Node:
         """Return the node of that name; ClusterError if there is none."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 
-from podnet import spell
+from podnet import nics, spell
 from podnet.diff import Diff
 from podnet.firewall import IPTABLES, NFT, Line, in_iptables, in_nft
 from podnet.marks import ANY_NETNS, FIRST, Marks, of, private_key
@@ -15,6 +15,7 @@ from podnet.state import (
     FouPort,
     Item,
     Jump,
+    Loan,
     Neighbour,
     Opening,
     Route,
@@ -22,12 +23,14 @@ from podnet.state import (
     State,
     Symlink,
     Sysctl,
+    Vf,
     WgPeer,
     Wireguard,
 )
 
 NOUNS = {
     "links": "link",
+    "vfs": "VF",
     "ports": "bridge port",
     "addresses": "address",
     "neighbours": "neighbour",
@@ -45,6 +48,7 @@ NOUNS = {
 
 def differences(want: State, have: State, mine: Marks = FIRST) -> list[str]:
     """Say what is missing, wrong and extra of all that is ours, pods included; an empty list if nothing is."""
+    want = nics.placed(want, have, mine)
     pods = {netns: pod for netns, pod in have.pods.items() if of(ANY_NETNS, netns) == mine}
     return [*_tables(compare(want, have, mine)), *_pods(want.pods, pods, mine), *_leftovers(want, have, mine)]
 
@@ -89,6 +93,8 @@ def place(item: Item) -> str:
             return f"{item.to} dev {item.dev}"
         case FdbEntry():
             return f"{item.mac} dev {item.dev}"
+        case Vf():
+            return f"{item.nic}, which is {item.pf} vf {item.index}"
         case Rule():
             return f"priority {item.priority}"
         case Sysctl():
@@ -144,5 +150,7 @@ def words(item: Item) -> str:
             return f"{place(item)} with {len(item.rules)} rules, jumped to from {_told(item.jumps)}"
         case WgPeer():
             return f"{spell.add(replace(item, options=()))[0]} dev {item.dev}"
+        case Loan():
+            return f"{item.dev}, the NIC {item.nic}{f' ({item.at})' if item.at else ''}"
         case _:
             return "; ".join(spell.add(item))

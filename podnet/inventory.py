@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from podnet.cluster import Cluster, Node, Pod
+from podnet.cluster import Card, Cluster, Node, Pod
 from podnet.errors import ClusterError
 
-HOST_FIELDS = ("address", "uplink", "pod_subnet", "pods")
+HOST_FIELDS = ("address", "uplink", "pod_subnet", "pods", "nics")
 GROUP_FIELDS = (
     *("network", "underlay_mtu", "vni", "vxlan_port", "udp_port", "wireguard_port", "masquerade"),
     *("bridge_netfilter", "checksum_offload"),
@@ -30,6 +30,10 @@ PODS_BEGIN = 2  # after the subnet's own address and the gateway
 HOST_NAME = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._@/:+-]*")
 POD_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # an RFC 1123 label
 DEV_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]")
+LARGEST_VLAN = 4094  # IEEE 802.1Q: 4095 is reserved
+LARGEST_RATE = 2**32 - 1  # linux/if_link.h, struct ifla_vf_rate
+LINK_STATES = ("auto", "enable", "disable")
 PREFIX_LENGTH = r"(0|[1-9]\d?)"
 DOTTED = r"\d{1,3}(\.\d{1,3}){3}"
 
@@ -112,6 +116,7 @@ def _node(name: str, data: Mapping[str, object]) -> Node:
         uplink=_uplink(Field(name, "uplink", data["uplink"])),
         pod_subnet=subnet,
         pods=tuple(_pods(Field(name, "pods", data.get("pods", 0)), subnet)),
+        cards=tuple(_cards(Field(name, "nics", data.get("nics", {})))),
     )
 
 
@@ -188,6 +193,33 @@ def _pod_address(field: Field) -> IPv4Address:
         raise field.refuse(f"{needed} ({e})") from None
 
 
+def _cards(field: Field) -> Iterator[Card]:
+    """Read pods' names with a NIC each: its PCI address or name, or a dict of that and what a VF is to be."""
+    if not isinstance(field.value, dict):
+        raise field.refuse("it must be a dict of pods' names and NICs, {'pod1': '0000:01:10.0'} for example")
+    for name, said in field.value.items():
+        each = said if isinstance(said, dict) else {"nic": said}
+        fields = {key: Field(field.host, f"nics[{name!r}][{key!r}]", value) for key, value in each.items()}
+        if "nic" not in fields:
+            raise Field(field.host, f"nics[{name!r}]", said).refuse("its `nic` is missing: a PCI address, or a name")
+        for key, value in fields.items():
+            if key not in CARD_CHECKS:
+                raise value.refuse(f"there is no such setting; there are {', '.join(CARD_CHECKS)}")
+        yield Card(_pod_name(field, name), **{key: CARD_CHECKS[key](each) for key, each in fields.items()})  # type: ignore[arg-type]  # each check returns its field's type
+
+
+def _nic(field: Field) -> str:
+    needed = "it must be a PCI address like '0000:01:10.0', or the name of a device like 'eth2'"
+    nic = field.text(re.compile(rf"{PCI_ADDRESS.pattern}|{DEV_NAME.pattern}"), needed)
+    if not PCI_ADDRESS.fullmatch(nic) and (len(nic) > LONGEST_DEV or nic in {".", "..", "lo", "all", "default"}):
+        raise field.refuse(needed)
+    return nic
+
+
+def _link_state(field: Field) -> str:
+    return field.text("|".join(LINK_STATES), f"it must be one of {', '.join(LINK_STATES)}")
+
+
 def _common(name: str, hosts: Mapping[str, Mapping[str, object]]) -> Field | None:
     """Find the one value that all hosts agree on."""
     fields = [Field(host, name, data[name]) for host, data in hosts.items() if name in data]
@@ -217,6 +249,15 @@ def _truth(field: Field, what: str) -> bool:
         raise field.refuse(f"it must be True or False: whether {what}")
     return field.value
 
+
+CARD_CHECKS: Mapping[str, Callable[[Field], object]] = {
+    "nic": _nic,
+    "vlan": lambda field: field.number(0, LARGEST_VLAN, "a VLAN"),
+    "max_tx_rate": lambda field: field.number(0, LARGEST_RATE, "a rate in Mbit/s"),
+    "spoofchk": lambda field: _truth(field, "frames under another MAC are dropped"),
+    "trust": lambda field: _truth(field, "the pod may set its MAC and hear what is not for it"),
+    "link_state": _link_state,
+}
 
 GROUP_CHECKS: Mapping[str, Callable[[Field], object]] = {
     "network": lambda field: field.subnet("10.244.0.0/16"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from podnet import nics
 from podnet.cluster import Cluster, Node
 from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, Marks, of
 from podnet.plan import marked, owned, rivals, wire
@@ -17,6 +18,7 @@ def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> l
     found = [*_lacking(have), *_strange_devices(want, have, mine), *_claims(want, have, mine)]
     found += [*_rivals(want, have, mine), *_strange_routes(want, have, mine)]
     found += strange_files(want.files, have.files)
+    found += nics.obstacles(want, have, mine, cluster.node(name).uplink if cluster else None)
     if cluster is not None:
         found += [*_underlay(cluster, cluster.node(name), want, have), *_overlaps(cluster, want, have)]
         found += _same_marks(have, mine)

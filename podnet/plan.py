@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from podnet import marks
+from podnet import marks, nics
 from podnet.diff import Diff, diff
 from podnet.forwarding import fitted
 from podnet.marks import FIRST, Marks
@@ -26,6 +26,7 @@ from podnet.state import (
     Ipvlan,
     Item,
     Link,
+    Loan,
     Macvlan,
     Neighbour,
     Nic,
@@ -38,6 +39,7 @@ from podnet.state import (
     Symlink,
     Sysctl,
     Veth,
+    Vf,
     WgPeer,
     Wireguard,
     newborn,
@@ -45,6 +47,9 @@ from podnet.state import (
 
 FORWARD_ALL = "net/ipv4/ip_forward"
 """Writing another value here overwrites every interface's own `forwarding` (kernel, devinet_sysctl_forward)."""
+
+FORWARD_DEFAULT = "net/ipv4/conf/default/forwarding"
+"""What a device is born with, also one that only comes from another namespace."""
 
 SMALLEST_IPV6_MTU = 1280  # RFC 8200 section 5
 
@@ -71,7 +76,8 @@ class Plan:
     """What one network namespace needs.
 
     `remake` are devices to delete first, because the kernel cannot change what is wrong with them; `make` and
-    `drop` are pods' namespaces, `load` modules. Of the values that sysctls had before us, `noted` are written down on
+    `drop` are pods' namespaces, `load` modules. `taken` are NICs that leave a pod, `returned` those that the host then
+    has as they were. Of the values that sysctls had before us, `noted` are written down on
     the host, `saved` have to be before the first change, `keep` remain so at the end, `restore` are given back.
     `running` are the programs that must be told when their files change, `forget` is the mark whose private key nobody
     needs any more.
@@ -83,6 +89,8 @@ class Plan:
     make: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     load: tuple[str, ...] = ()
+    taken: tuple[Loan, ...] = ()
+    returned: tuple[Loan, ...] = ()
     pods: Mapping[str, "Plan"] = field(default_factory=dict)
     noted: frozenset[Sysctl] = frozenset()
     saved: frozenset[Sysctl] = frozenset()
@@ -96,10 +104,13 @@ def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
     """Plan the way from `have` to `want`, touching nothing that does not bear the marks `mine`."""
     shared = others(have, mine)
     have = _of(have, mine)
-    want = supported(want, have)
+    want = nics.placed(supported(want, have), have, mine)
+    returned = nics.returning(want, have, mine)
+    have = _after_moves(want, have, returned)
     ours = owned(want, have, mine)
     broken = {netns for netns in want.pods.keys() & have.pods.keys() if not have.pods[netns].links}
-    remade = _remade(want, ours, broken)
+    lent = {place: link for place, link in _places(ours) if isinstance(link, Loan)}
+    remade = _remade(want, ours, broken) | _moving(want, have, lent, returned)
     gone = remade | _other_ends(remade, ours)
     tables = _tables_of(HOST, want, have, gone, mine)
     saved = have.saved | _first_touched(want, have, ours, tables)
@@ -107,11 +118,17 @@ def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
     return Plan(
         want=want,
         tables=tables,
-        remake=_devices(remade, HOST),
+        remake=_devices(remade - lent.keys(), HOST),
+        returned=tuple(loan for _, loan in returned),
         make=tuple(sorted(want.pods.keys() - have.pods.keys() | broken)),
         drop=tuple(sorted(have.pods.keys() - want.pods.keys() | broken)),
         pods={
-            netns: Plan(pod, _tables_of(netns, pod, inside, gone, mine), remake=_devices(remade, netns))
+            netns: Plan(
+                pod,
+                _tables_of(netns, pod, inside, gone, mine),
+                remake=_devices(remade - lent.keys(), netns),
+                taken=tuple(nics.remembered(lent[netns, dev], have) for dev in _devices(remade & lent.keys(), netns)),
+            )
             for netns, pod, inside in _pods(want, have, broken, remade)
         },
         load=tuple(sorted(have.unloaded)) if want.fous else (),
@@ -122,6 +139,29 @@ def plan(want: State, have: State, mine: Marks = FIRST) -> Plan:
         running=have.folders & {SYSTEMD, NETWORKD},
         forget=mine.alias if mine.alias in have.keys and not any(isinstance(x, Wireguard) for x in want.links) else "",
     )
+
+
+def _moving(want: State, have: State, lent: Mapping[Place, Loan], returned: list[tuple[Place, Loan]]) -> set[Place]:
+    """Name the loans that end or begin anew: those in a place that is not theirs, or on a VF with another MAC.
+
+    We would like to give a VF its MAC in place; its driver stops until it is reset when the PF sets another; hence it
+    is taken out, which resets it.
+    """
+    homes = {link.nic: (netns, link.dev) for netns, pod in want.pods.items() for link in nics.lent(pod)}
+    macs = {vf.nic: vf.mac for vf in want.vfs}
+    stopped = {vf.nic for vf in have.vfs if macs.get(vf.nic, vf.mac) != vf.mac}
+    moving = {place for place, loan in lent.items() if loan.nic in stopped or homes.get(loan.nic, place) != place}
+    return moving | {place for place, _ in returned}
+
+
+def _after_moves(want: State, have: State, returned: list[tuple[Place, Loan]]) -> State:
+    """Say which settings of devices there will be: those of NICs that leave go, those of NICs that return are new."""
+    leaving = {link.at for pod in want.pods.values() for link in nics.lent(pod)}
+    default = next((item.value for item in have.sysctls if item.path == FORWARD_DEFAULT), None)
+    names = {loan.before.dev for _, loan in returned if loan.before}
+    born = {Sysctl(f"net/ipv4/conf/{name}/forwarding", default) for name in names if default is not None}
+    present = {item for item in have.sysctls if _device(item.path) not in leaving | names}
+    return replace(have, sysctls=frozenset(present | born))
 
 
 def _pods(want: State, have: State, broken: set[str], remade: set[Place]) -> Iterator[tuple[str, State, State]]:
@@ -235,6 +275,8 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
                 return item.proto == mine.proto or in_our_place or (item.dev in alone and item.proto != "kernel")
             case Sysctl():
                 return item.key in keys["sysctls"]
+            case Vf():
+                return item.key in keys["vfs"]
             case Chain():
                 return item.chain.startswith(mine.chains)
             case Opening():

@@ -4,11 +4,12 @@ Lines go to `ip -batch` and its kin, so they lack the leading `ip`. Values are t
 no quoting. Replacing verbs are used where the kernel has them: a run that was cut anywhere can be run again.
 """
 
-from podnet import spell_chains
+from podnet import nics, spell_chains
 from podnet.marks import private_key
 from podnet.state import (
     MAIN,
     Address,
+    Before,
     Bridge,
     Chain,
     Device,
@@ -18,6 +19,7 @@ from podnet.state import (
     Ipvlan,
     Item,
     Link,
+    Loan,
     Macvlan,
     Neighbour,
     Nic,
@@ -28,6 +30,7 @@ from podnet.state import (
     Rule,
     Sysctl,
     Veth,
+    Vf,
     Vxlan,
     WgPeer,
     Wireguard,
@@ -43,7 +46,9 @@ def add(item: Item) -> list[str]:  # noqa: PLR0912  # one branch per kind
     """Spell the lines that make `item` where nothing of its key is."""
     match item:
         case Device():
-            return [make(item), settle(item)]
+            return [*plant(item), *settle(item)]
+        case Vf():
+            return [f"link set {item.pf} vf {item.index} {nics.settings(item)}"]
         case Nic():
             return [f"link set {item.dev} address {item.mac} mtu {item.mtu} up"]
         case Port():
@@ -75,6 +80,30 @@ def add(item: Item) -> list[str]:  # noqa: PLR0912  # one branch per kind
             raise TypeError(f"{item} is of a kind that nobody has spelled")
 
 
+def plant(link: Device, netns: str = "") -> list[str]:
+    """Spell how a device comes to be in a pod: it is made there, or moved there, then named and noted at once."""
+    there = f" netns {netns}" if netns else ""
+    if isinstance(link, Loan):
+        return [f'link set {link.at or link.nic}{there} name {link.dev} alias "{nics.note(link)}"']
+    return [make(link, netns)]
+
+
+def rename(dev: str, name: str) -> list[str]:
+    """Spell the lines that name a device otherwise, for which it must be down."""
+    return [f"link set {dev} down", f"link set {dev} name {name}"]
+
+
+def restore(before: Before) -> list[str]:
+    """Spell the line after which nothing of a loan is left on a NIC: only the last of its words removes the note."""
+    up = " up" if before.up else ""
+    return [*_reset(before.dev, before), f'link set {before.dev} address {before.mac} mtu {before.mtu}{up} alias ""']
+
+
+def _reset(dev: str, before: Before | None) -> list[str]:
+    """Spell how a VF's driver hears which MAC its PF has for it: until it is reset igbvf may refuse that very MAC."""
+    return [f"link set {dev} up", f"link set {dev} down"] if before and before.vf else []
+
+
 def make(link: Device, netns: str = "") -> str:
     """Spell the line that makes a device from the host's namespace, in that of a pod if one is named."""
     place = f"{newborn(link.dev)} netns {netns}" if netns else link.dev
@@ -103,12 +132,14 @@ def make(link: Device, netns: str = "") -> str:
             raise TypeError(f"{link} is of a kind that nobody has spelled")
 
 
-def settle(link: Device, born: str = "") -> str:
-    """Spell the line that makes a new device ours and starts it, under its own name if it was born under another."""
+def settle(link: Device, born: str = "") -> list[str]:
+    """Spell how a new device becomes ours and starts, under its own name if it was born under another."""
     # A bridge takes the smallest MTU of its ports, unless its own is changed after it was made.
     mtu = f"mtu {link.mtu} " if isinstance(link, Bridge) else ""
     name = f"{born} name {link.dev}" if born else link.dev
-    return f"link set {name} {mtu}alias {link.alias} up"
+    if isinstance(link, Loan):
+        return [*_reset(link.dev, link.before), f"link set {link.dev} address {link.mac} mtu {link.mtu} up"]
+    return [f"link set {name} {mtu}alias {link.alias} up"]
 
 
 def change(have: Item, want: Item) -> list[str]:
@@ -116,6 +147,8 @@ def change(have: Item, want: Item) -> list[str]:
     match have, want:
         case Link(), Link():
             return _change_link(have, want)
+        case Vf(), Vf():
+            return _change_vf(have, want)
         case Address(), Address() if have.scope != want.scope:
             return [*remove(have), *add(want)]
         case Rule(), Rule():
@@ -135,6 +168,9 @@ def change(have: Item, want: Item) -> list[str]:
 def remove(item: Item) -> list[str]:
     """Spell the lines after which nothing is left of `item`."""
     match item:
+        case Loan(before=Before(dev=name)):
+            # `1` is the machine's init, which is on the host.
+            return [f"link set {item.dev} netns 1 name {name}"]
         case Device():
             return [f"link del {item.dev}"]
         case Port():
@@ -182,6 +218,19 @@ def _no_options(peer: WgPeer) -> str:
     return "".join(f" {option} {NO_OPTION[option]}" for option in peer.options)
 
 
+def _change_vf(have: Vf, want: Vf) -> list[str]:
+    """Spell what differs, a line each: a driver that cannot set one thing refuses all of a line."""
+    words = {
+        f"mac {want.mac}": have.mac != want.mac,
+        f"vlan {want.vlan} qos {want.qos}": (have.vlan, have.qos) != (want.vlan, want.qos),
+        f"max_tx_rate {want.max_tx_rate}": have.max_tx_rate != want.max_tx_rate,
+        f"spoofchk {_on(want.spoofchk)}": have.spoofchk != want.spoofchk,
+        f"trust {_on(want.trust)}": have.trust != want.trust,
+        f"state {want.state}": have.state != want.state,
+    }
+    return [f"link set {have.pf} vf {have.index} {word}" for word, differs in words.items() if differs]
+
+
 def _port(have: Port, want: Port) -> list[str]:
     """Spell the flags that differ; a port that was just plugged in has the kernel's."""
     flags = ("hairpin", "isolated", "learning", "flood")
@@ -210,12 +259,13 @@ def _change_link(have: Link, want: Link) -> list[str]:
     if have.mtu != want.mtu:
         words.append(f"mtu {want.mtu}")
     if isinstance(want, Device) and isinstance(have, Device) and have.alias != want.alias:
-        words.append(f"alias {want.alias}")
+        words.append(f'alias "{nics.note(want)}"' if isinstance(want, Loan) else f"alias {want.alias}")
     if have.arp != want.arp:
         words.append(f"arp {_on(want.arp)}")
-    if have.up != want.up:
+    reset = _reset(want.dev, want.before) if isinstance(want, Loan) and getattr(have, "mac", None) != mac else []
+    if have.up != want.up or reset:
         words.append("up")
-    lines = [f"link set {want.dev} {' '.join(words)}"] if words else []
+    lines = [*reset, f"link set {want.dev} {' '.join(words)}"] if words else []
     if isinstance(have, Bridge) and isinstance(want, Bridge):
         for option in ("stp", "vlan_filtering"):
             if getattr(have, option) != getattr(want, option):

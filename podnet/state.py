@@ -35,9 +35,14 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Nic(Link):
-    """A device that somebody else made: hardware, a loopback, or the end of a cable inside a namespace."""
+    """A device that somebody else made: hardware, a loopback, or the end of a cable inside a namespace.
+
+    `pci` is where hardware sits, as lspci(8) has it; `master` is the device that it is a part of.
+    """
 
     mac: str
+    pci: str = field(default="", kw_only=True, compare=False)
+    master: str = field(default="", kw_only=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +190,57 @@ class Wireguard(Device):
     port: int
     public: PublicKey
     arp: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Vf:
+    """What a NIC (the PF) imposes on one of its virtual functions (the VF): `ip link set PF vf INDEX`.
+
+    The VF is known by its PCI address, `nic`. VLAN 0 is none, rate 0 no limit (in Mbit/s). What a driver does not tell
+    is as the kernel has it at first.
+    """
+
+    nic: str
+    mac: str
+    vlan: int = 0
+    qos: int = 0
+    max_tx_rate: int = 0
+    spoofchk: bool = True
+    trust: bool = False
+    state: str = "auto"
+    pf: str = field(default="", compare=False)
+    index: int = field(default=0, compare=False)
+
+    @property
+    def key(self) -> Key:
+        return (self.nic,)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a NIC was before a pod got it, and what its PF had imposed on it if it is a VF."""
+
+    dev: str
+    mac: str
+    mtu: int
+    up: bool = False
+    vf: Vf | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loan(Device):
+    """A NIC of the host's that a pod has on loan.
+
+    `nic` is its PCI address, or its name on the host if it has none; an inventory may name either (podnet.nics finds
+    which one it is). `before` is what it is given back as, `at` its name on the host while it is there.
+    """
+
+    FIXED: ClassVar[tuple[str, ...]] = ("nic",)
+
+    mac: str
+    nic: str
+    before: Before | None = field(default=None, compare=False)
+    at: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,6 +498,7 @@ class Symlink:
 
 Item: TypeAlias = (
     Link
+    | Vf
     | Port
     | Address
     | Neighbour
@@ -491,6 +548,7 @@ class State:
     """
 
     links: frozenset[Link] = frozenset()
+    vfs: frozenset[Vf] = frozenset()
     ports: frozenset[Port] = frozenset()
     addresses: frozenset[Address] = frozenset()
     neighbours: frozenset[Neighbour] = frozenset()

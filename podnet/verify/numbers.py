@@ -36,13 +36,20 @@ class Numbers:
 
     A router takes one from the TTL, a switch none; None: no reply may come. `less` are the bytes by which a pod's
     largest packet is smaller than the underlay's. `wire` says for two nodes how their pods' packets cross: wrapped,
-    or None where they are to be seen as they are. Without `across` nothing may be seen at all.
+    or None where they are to be seen as they are. Without `across`, or where pods have a wire of their own
+    (`elsewhere`), nothing may be seen at all.
     """
 
     same_node: int
     across: int | None
     less: int = 0
     wire: Callable[[Node, Node], Wrapping | None] = lambda _, __: None
+    elsewhere: bool = False
+
+    @property
+    def on_uplink(self) -> bool:
+        """Say whether a ping to another node is seen on the node's uplink."""
+        return self.across is not None and not self.elsewhere
 
     def ttl(self, source: str, target: str) -> int | None:
         """Return what a pod, NODE/POD, receives from another."""
@@ -107,6 +114,7 @@ NUMBERS = {
     "ipvlan": Numbers(64, 64),
     "macvlan": Numbers(64, 64),
     "proxy_arp": Numbers(63, 62),
+    "sriov": Numbers(64, 64, elsewhere=True),
     "udp": Numbers(64, 62, 28, always(FOU)),
     "veth_pair": Numbers(64, None),
     "vxlan": Numbers(64, 62, 50, always(VXLAN)),

@@ -18,7 +18,7 @@ def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Pa
     if wrapping := numbers.wire(node, peer):
         inner = capture.between(*pair, at=wrapping.overhead)
         wanted = f"({wrapping.outer(fleet.cluster)} and {inner}) or {wanted}"
-    packets = 2 if numbers.across else 0
+    packets = 2 if numbers.on_uplink else 0
     ping = capture.largest(pair[1], fleet.cluster.underlay_mtu - numbers.less, packets)
     netns = pods.netns(node.pods[0], fleet.cluster.marks)
     if wrapping and wrapping.sealed:
@@ -52,7 +52,7 @@ def test_pods_packets_cross_the_wire_as_the_mode_says(node: Node, fleet: Fleet, 
         seen = [whole[ends] for ends in ((node.ip, peer.ip), (peer.ip, node.ip)) if ends in whole]
     problems = readable + [problem for packet in seen if (problem := _wrong(packet, fleet.cluster, size, wrapping))]
     ends = (node.ip, peer.ip) if wrapping else (node.pods[0].address, peer.pods[0].address)
-    expected = [ends, ends[::-1]] if numbers.across else []
+    expected = [ends, ends[::-1]] if numbers.on_uplink else []
     if [(packet.source, packet.target) for packet in seen] != expected:
         way = ", ".join(f"{packet.source} to {packet.target}" for packet in seen) or "nothing"
         wanted = f"a packet from {ends[0]} to {ends[1]} and one back" if expected else "nothing"

@@ -16,6 +16,19 @@ GROUP: dict[str, object] = {
 }
 
 
+def vf(number: int) -> str:
+    """Say where a virtual function sits: each PCI device has eight functions, of which igb's VFs take every other."""
+    bus, rest = divmod(number, 64)
+    return f"0000:{bus + 1:02x}:{0x10 + rest // 4:02x}.{rest % 4 * 2}"
+
+
+def nics(pods: object, vni: object) -> dict[str, object]:
+    """Give each pod a virtual function of its own."""
+    names = [f"pod{i}" for i in range(1, pods + 1)] if isinstance(pods, int) else pods
+    first = 0 if vni == 1 else 4
+    return {str(name): vf(number) for number, name in enumerate(names, first)} if isinstance(names, list) else {}
+
+
 def hosts(count: int = 3, pods: object = 2, **group: object) -> dict[str, dict[str, object]]:
     """Write down `count` hosts as an inventory does; `group` replaces group data."""
     return {
@@ -24,6 +37,7 @@ def hosts(count: int = 3, pods: object = 2, **group: object) -> dict[str, dict[s
             "uplink": "eth0",
             "pod_subnet": f"10.244.{i}.0/24",
             "pods": pods,
+            "nics": nics(pods, group.get("vni", 1)),
             **GROUP,
             **group,
         }

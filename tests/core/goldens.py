@@ -18,7 +18,7 @@ from podnet.modes import Mode, vxlan
 from podnet.plan import plan
 from podnet.state import File
 from tests.core.examples import cluster
-from tests.core.kernel import host
+from tests.core.kernel import host, machine
 
 FOLDER = Path(__file__).parent / "golden"
 BOOT = Path(__file__).parent / "boot.sh"
@@ -33,7 +33,8 @@ def mode(name: str) -> Mode:
 def text(name: str, of: Cluster, node: str = "node1") -> str:
     """Write down every command that puts the node of that cluster into the mode, and what each is fed."""
     want = modes.wanted(mode(name), of, of.node(node))
-    return "".join(f"{section.command}\n{_fed(section)}" for section in sections(plan(want, host().see(want))))
+    kernel = machine() if want.vfs else host()
+    return "".join(f"{section.command}\n{_fed(section)}" for section in sections(plan(want, kernel.see(want))))
 
 
 def _fed(section: Section) -> str:

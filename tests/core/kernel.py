@@ -8,8 +8,9 @@ ipip brings a device of its own. The lab tests hold podnet against a real one.
 
 import fnmatch
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
@@ -19,6 +20,7 @@ from podnet.batch import SAVED, Section
 from podnet.facts import chains, sysctls
 from podnet.facts.node import ALWAYS, asked
 from podnet.marks import ANY_NETNS, LINE, of, of_file
+from podnet.nics import seen
 from podnet.plan import SYSTEMD
 from podnet.state import (
     TABLES,
@@ -39,12 +41,15 @@ from podnet.state import (
     State,
     Symlink,
     Sysctl,
+    Vf,
     Vxlan,
     WgPeer,
     Wireguard,
 )
 from podnet.state import Veth as Cable
+from tests.core.examples import vf
 
+NO_MAC = "00:00:00:00:00:00"
 LOOPBACK = Nic("lo", 65536, "00:00:00:00:00:00", up=False)
 FORWARD_ALL = ("net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding")  # two names of one setting
 FALLBACK = "tunl0"
@@ -56,6 +61,13 @@ FOLDERS = {"", ".d", ".wants"}  # how names of folders end
 
 class Refused(Exception):  # noqa: N818  # what the kernel does, in its own words
     """A line that this kernel does not carry out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card(Nic):
+    """Hardware, which no namespace takes along, and whose alias may be a note."""
+
+    alias: str = field(default="", kw_only=True)
 
 
 class Kernel:
@@ -76,6 +88,7 @@ class Kernel:
         self.modes: dict[str, str] = {}
         self.folders = {"/etc/systemd", "/etc/modules-load.d", "/etc/sysctl.d", SYSTEMD}
         self.pods: dict[str, Kernel] = {}
+        self.stopped: set[str] = set()  # VFs to which their PF has given a MAC, by their PCI addresses
         for name in ("all", "default"):
             self._settle(name)
         self.add_link(LOOPBACK)
@@ -103,8 +116,11 @@ class Kernel:
         """Answer as podnet.facts.pods would: of a cable between two pods, one end is the cable, all others are Nics."""
         kept: dict[str, Any] = {table: frozenset(self.tables[table]) for table in ("addresses", "neighbours", "routes")}
         ends = {link for link in self.tables["links"] if isinstance(link, Cable) and not self.name < (link.netns or "")}
-        seen = (Nic(x.dev, x.mtu, x.mac, up=x.up, arp=x.arp) if x in ends else _told(x) for x in self.tables["links"])
-        return State(**kept, links=frozenset(seen), sysctls=self._read(paths))
+        told = (
+            Nic(x.dev, x.mtu, x.mac, up=x.up, arp=x.arp) if x in ends else _told(x, in_pod=True)
+            for x in self.tables["links"]
+        )
+        return State(**kept, links=frozenset(told), sysctls=self._read(paths))
 
     @property
     def name(self) -> str:
@@ -219,13 +235,17 @@ class Kernel:
 
     def ip(self, line: str) -> None:  # noqa: PLR0912, PLR0915  # one branch per line that podnet spells
         """Carry out a line of `ip -batch -`."""
-        match line.split():
+        match shlex.split(line):
             case ["link", "add", dev, "netns", netns, *words]:
                 if self.holds("links", (dev,)):
                     raise Refused(f"File exists: {line}")  # Linux before 6.14 looks in the wrong namespace too
                 self._make(self._at(netns), dev, words)
             case ["link", "add", dev, *words]:
                 self._make(self, dev, words)
+            case ["link", "set", dev, "netns", netns, "name", name, *words]:
+                self._move(dev, self.first if netns == "1" else self._at(netns), name, words)
+            case ["link", "set", pf, "vf", index, *words]:
+                self._impose(self.link(pf).dev, int(index), words)
             case ["link", "set", dev, "master", bridge]:
                 self.link(bridge)
                 self._drop("ports", lambda port: port.dev == dev)
@@ -275,6 +295,8 @@ class Kernel:
             case ["netns", "add", netns] if netns not in self.pods:
                 self.pods[netns] = Kernel(self)
             case ["netns", "del", netns]:
+                for number, card in enumerate([x for x in self.pods[netns].tables["links"] if isinstance(x, Card)]):
+                    self.pods[netns]._move(card.dev, self, f"dev{100 + number}", [])  # noqa: SLF001  # as above
                 for cable in [x for x in self.pods[netns].tables["links"] if isinstance(x, Cable)]:
                     self.pods[netns].del_link(cable.dev)
                 del self.pods[netns]
@@ -465,11 +487,43 @@ class Kernel:
             for above in [x for x in space.tables["links"] if isinstance(x, Macvlan | Ipvlan) and x.lower == dev]:
                 space.del_link(above.dev)
 
+    def _move(self, dev: str, there: "Kernel", name: str, words: Sequence[str]) -> None:
+        """Move a NIC into another namespace, where it is down and has nothing but its MAC, MTU and alias."""
+        link = self.link(dev)
+        if there.holds("links", (name,)) or isinstance(link, Cable):  # a kernel like this one
+            raise Refused(f"File exists: {name}")
+        self.del_link(dev)
+        there.add_link(replace(link, dev=name, up=False))
+        there._set_link(name, words)  # noqa: SLF001  # as above
+
+    def _impose(self, pf: str, index: int, words: Sequence[str]) -> None:
+        """Have a PF impose something on a VF; with a new MAC the VF's driver stops until it is reset."""
+        (had,) = (vf for vf in self.tables["vfs"] if (vf.pf, vf.index) == (pf, index))
+        said = dict(zip(words[::2], words[1::2], strict=True))
+        on = {"on": True, "off": False}
+        kinds: dict[str, Callable[[str], Any]] = {
+            "vlan": int,
+            "qos": int,
+            "max_tx_rate": int,
+            "spoofchk": on.get,
+            "trust": on.get,
+            "mac": str,
+            "state": str,
+        }
+        self.put("vfs", replace(had, **{word: kinds[word](value) for word, value in said.items()}))
+        if "mac" in said:
+            self.first.stopped.add(had.nic)
+
     def _set_link(self, dev: str, words: Sequence[str]) -> None:
         rest = iter(words)
         for word in rest:
             link = self.link(dev)
             match word:
+                case "down":
+                    if link.up:
+                        self.first.stopped.discard(getattr(link, "pci", ""))
+                    self.put("links", replace(link, up=False))
+                    self._drop("routes", partial(_is_on, link.dev))
                 case "up":
                     self.put("links", replace(link, up=True))
                     self._connect(dev)
@@ -486,6 +540,8 @@ class Kernel:
                     self.sysctls = {path: value for path, value in self.sysctls.items() if f"/{dev}/" not in path}
                     dev = next(rest)
                     self.add_link(replace(link, dev=dev))
+                case "address" if getattr(link, "pci", "") in self.first.stopped:
+                    raise Refused(f"Cannot assign requested address: {dev}")
                 case "address":
                     self.put("links", replace(link, mac=next(rest)))
                     self._drop("neighbours", partial(_is_on, link.dev))
@@ -561,13 +617,27 @@ class Kernel:
         self.tables[table] = [item for item in self.tables[table] if not gone(item)]
 
 
-def _told(link: Any) -> Any:
+def _told(link: Any, *, in_pod: bool = False) -> Any:
     """Tell a device as `ip link` does, which does not know the name of a cable's other end."""
+    if isinstance(link, Card):
+        nic = Nic(link.dev, link.mtu, link.mac, up=link.up, arp=link.arp, pci=link.pci)
+        return seen(nic, link.mac, link.pci, link.alias, in_pod=in_pod)
     return replace(link, peer="eth0") if isinstance(link, Cable) else link
 
 
 def _is_on(dev: str, item: Any) -> bool:
     return bool(item.dev == dev)
+
+
+def machine() -> Kernel:
+    """Make such a host with one NIC more, whose virtual functions make eight more."""
+    kernel = host()
+    kernel.add_link(Card("eth1", 1500, "02:56:c0:a8:38:0b", pci="0000:01:00.0"))
+    for number in range(8):
+        nic = vf(number)
+        kernel.add_link(Card(f"eth{number + 2}", 1500, f"02:57:c0:a8:38:0{number}", pci=nic, up=False))
+        kernel.tables["vfs"].append(Vf(nic, NO_MAC, pf="eth1", index=number))
+    return kernel
 
 
 def host() -> Kernel:

@@ -131,6 +131,7 @@ def whole(of: str = "host") -> list[str]:
     tables = {
         "files": ["folder /etc/systemd", f"symlink {ENABLED} {UNIT}"],
         "links": answer(links.Links, of),
+        "vfs": [],
         "addresses": answer(addresses.Addresses, of),
         "neighbours": answer(neighbours.Neighbours, of),
         "fdb": answer(fdb.Fdb, of),

@@ -104,6 +104,26 @@ REFUSALS: list[tuple[str, str, object, str]] = [
     ("node2", "pod_subnet", "10.244.1.0/24", "overlaps node1's 10.244.1.0/24; two pods could get one address"),
     ("node2", "pod_subnet", "10.244.1.128/25", "overlaps node1's 10.244.1.0/24"),
     ("node3", "pod_subnet", "10.244.2.64/26", "overlaps node2's 10.244.2.0/24"),
+    ("node2", "nics", None, "it must be a dict of pods' names and NICs, {'pod1': '0000:01:10.0'} for example"),
+    ("node2", "nics", ["eth2"], "it must be a dict of pods' names and NICs"),
+    ("node2", "nics", {"Web": "eth2"}, POD),
+    *[
+        ("node2", "nics['a']['nic']", {"a": nic}, "it must be a PCI address like '0000:01:10.0', or the name of a dev")
+        for nic in ("", "eth2;reboot", "0000:01:10", "0000:01:10.9", "lo", "e" * 16, 7, None, "0000:01:10.0\n")
+    ],
+    ("node2", "nics['a']", {"a": {"vlan": 7}}, "its `nic` is missing: a PCI address, or a name"),
+    (
+        "node2",
+        "nics['a']['speed']",
+        {"a": {"nic": "eth2", "speed": 7}},
+        "there is no such setting; there are nic, vlan",
+    ),
+    ("node2", "nics['a']['vlan']", {"a": {"nic": "eth2", "vlan": 4095}}, "a VLAN, a whole number from 0 to 4094"),
+    ("node2", "nics['a']['vlan']", {"a": {"nic": "eth2", "vlan": True}}, "a VLAN, a whole number from 0 to 4094"),
+    ("node2", "nics['a']['max_tx_rate']", {"a": {"nic": "eth2", "max_tx_rate": -1}}, "a rate in Mbit/s"),
+    ("node2", "nics['a']['spoofchk']", {"a": {"nic": "eth2", "spoofchk": "on"}}, "it must be True or False"),
+    ("node2", "nics['a']['trust']", {"a": {"nic": "eth2", "trust": 1}}, "it must be True or False"),
+    ("node2", "nics['a']['link_state']", {"a": {"nic": "eth2", "link_state": "up"}}, "one of auto, enable, disable"),
     ("node2", "pods", None, PODS),
     ("node2", "pods", True, PODS),
     ("node2", "pods", 2.0, PODS),
@@ -261,8 +281,8 @@ def test_a_bad_inventory_is_refused_in_a_sentence(of: str, field: str, value: ob
 
 def test_enough_is_refused() -> None:
     """Every field of the inventory has refusals of its own."""
-    fields = {field.removesuffix("['a']") for _, field, _, _ in REFUSALS}
-    assert fields == {"address", "uplink", "pod_subnet", "pods", *GROUP_FIELDS}
+    fields = {field.partition("[")[0] for _, field, _, _ in REFUSALS}
+    assert fields == {"address", "uplink", "pod_subnet", "pods", "nics", *GROUP_FIELDS}
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)

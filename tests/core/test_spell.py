@@ -13,6 +13,7 @@ from podnet.firewall import Verdict
 from podnet.modes import wanted
 from podnet.state import (
     Address,
+    Before,
     Bridge,
     Chain,
     Device,
@@ -24,6 +25,7 @@ from podnet.state import (
     Jump,
     KeyOf,
     Link,
+    Loan,
     Macvlan,
     Neighbour,
     Nic,
@@ -35,6 +37,7 @@ from podnet.state import (
     State,
     Sysctl,
     Veth,
+    Vf,
     Vxlan,
     WgPeer,
     Wireguard,
@@ -58,7 +61,27 @@ RULE = Rule(1000, "100", IPv4Network("10.244.1.2/32"), IPv4Network("10.0.0.0/8")
 CHAIN = Chain("filter", "PODNET-FWD", (Jump("FORWARD"),), ("-s 10.244.0.0/16 -j ACCEPT",))
 OPENING = Opening("inet", "filter", "forward", (Verdict("accept", source=IPv4Network("10.244.0.0/16")),))
 
+VF = Vf("0000:01:10.0", MAC, vlan=100, trust=True, pf="eth1", index=2)
+LOAN = Loan("eth0", 1500, MAC, VF.nic, Before("eth2", "02:57:00:00:00:01", 9000, up=True, vf=Vf(VF.nic, MAC)), "eth2")
+NOTED = (
+    f"podnet name eth2 address 02:57:00:00:00:01 mtu 9000 up vf mac {MAC} vlan 0 qos 0 max_tx_rate 0 spoofchk on trust "
+    "off state auto"
+)
+
 ADD: list[tuple[Item, list[str]]] = [
+    (
+        LOAN,
+        [
+            f'link set eth2 name eth0 alias "{NOTED}"',
+            "link set eth0 up",
+            "link set eth0 down",
+            f"link set eth0 address {MAC} mtu 1500 up",
+        ],
+    ),
+    (
+        VF,
+        [f"link set eth1 vf 2 mac {MAC} vlan 100 qos 0 max_tx_rate 0 spoofchk on trust on state auto"],
+    ),
     (
         Bridge("cni0", 1450, MAC),
         [f"link add cni0 address {MAC} type bridge", "link set cni0 mtu 1450 alias podnet up"],
@@ -159,6 +182,7 @@ ADD: list[tuple[Item, list[str]]] = [
 ]
 
 REMOVE: list[tuple[Item, list[str]]] = [
+    (LOAN, ["link set eth0 netns 1 name eth2"]),
     (Bridge("cni0", 1450, MAC), ["link del cni0"]),
     (VTEP, ["link del flannel.1"]),
     (CABLE, ["link del veth0"]),
@@ -196,6 +220,24 @@ REMOVE: list[tuple[Item, list[str]]] = [
 ]
 
 CHANGE: list[tuple[Item, Item, list[str]]] = [
+    (
+        replace(VF, vlan=0, trust=False, state="enable", mac="02:00:00:00:00:01", spoofchk=False, max_tx_rate=7),
+        VF,
+        [
+            f"link set eth1 vf 2 mac {MAC}",
+            "link set eth1 vf 2 vlan 100 qos 0",
+            "link set eth1 vf 2 max_tx_rate 0",
+            "link set eth1 vf 2 spoofchk on",
+            "link set eth1 vf 2 trust on",
+            "link set eth1 vf 2 state auto",
+        ],
+    ),
+    (
+        replace(LOAN, mac="02:00:00:00:00:01"),
+        LOAN,
+        ["link set eth0 up", "link set eth0 down", f"link set eth0 address {MAC} up"],
+    ),
+    (replace(LOAN, alias=""), LOAN, [f'link set eth0 alias "{NOTED}"']),
     (replace(VTEP, mtu=1400), VTEP, ["link set flannel.1 mtu 1450"]),
     (replace(VTEP, up=False, alias=""), VTEP, ["link set flannel.1 alias podnet up"]),
     (replace(VTEP, mac="66:00:00:00:00:02"), VTEP, [f"link set flannel.1 address {MAC}"]),
@@ -276,7 +318,7 @@ def test_an_item_is_changed_in_these_words(have: Item, want: Item, lines: list[s
     assert spell.change(have, want) == lines
 
 
-@pytest.mark.parametrize("item", [NIC, Sysctl("net/ipv4/ip_forward", "1")], ids=lambda item: type(item).__name__)
+@pytest.mark.parametrize("item", [NIC, VF, Sysctl("net/ipv4/ip_forward", "1")], ids=lambda item: type(item).__name__)
 def test_what_podnet_did_not_make_it_does_not_remove(item: Item) -> None:
     """A device of somebody else's, or a setting, has no word for being removed."""
     with pytest.raises(TypeError, match="was not made by podnet"):
@@ -288,7 +330,7 @@ def test_every_kind_of_item_is_spelled_here() -> None:
     links = {kind for kind in vars(types).values() if isinstance(kind, type) and issubclass(kind, Link)}
     kinds = ({*get_args(Item)} | links) - {Link, Device, types.File, types.Symlink}  # podnet.batch places those
     assert {type(item) for item, _ in ADD} == kinds
-    assert {type(item) for item, _ in REMOVE} == kinds - {Nic, Sysctl, Offload}
+    assert {type(item) for item, _ in REMOVE} == kinds - {Nic, Sysctl, Offload, Vf}
 
 
 def test_a_device_of_a_pod_is_made_from_the_host() -> None:
@@ -315,13 +357,13 @@ OTHER = {
 
 @pytest.mark.parametrize(
     "item",
-    [VTEP, CABLE, NIC, Bridge("cni0", 1450, MAC), IPIP, WRAPPED, MACVLAN, IPVLAN, WIREGUARD],
+    [VTEP, CABLE, NIC, Bridge("cni0", 1450, MAC), IPIP, WRAPPED, MACVLAN, IPVLAN, WIREGUARD, LOAN],
     ids=lambda item: type(item).__name__,
 )
 def test_every_attribute_of_a_device_can_be_mended(item: Link) -> None:
     """A value that can be wrong, and for which no line is said, would be wrong forever; remade ones apart."""
     remade = {"dev", "peer", "netns", *getattr(item, "FIXED", ())}
-    for name in {field.name for field in fields(item)} - remade:
+    for name in {field.name for field in fields(item) if field.compare} - remade:
         was = getattr(item, name)
         other = not was if isinstance(was, bool) else OTHER[name]
         old = replace(item, **{name: other})  # type: ignore[arg-type]  # by name
@@ -331,12 +373,12 @@ def test_every_attribute_of_a_device_can_be_mended(item: Link) -> None:
 
 @pytest.mark.parametrize("name", goldens.MODES)
 def test_no_line_needs_a_shell(name: str) -> None:
-    """Lines are standard input of their commands: no quoting, no pipes, no conditions."""
+    """Lines are standard input of their commands: no pipes, no conditions; the quotes are ip(8)'s own."""
     of = cluster()
     want = replace(wanted(goldens.mode(name), of, of.node("node1")), files=frozenset())
     for state in (want, *want.pods.values()):
         for line in lines(state):
-            assert re.fullmatch(r"[A-Za-z0-9 .:/_*=!+\[\]-]+", line)
+            assert re.fullmatch(r"[A-Za-z0-9 .:/_*=!+\[\]\"-]+", line)
 
 
 def lines(state: State) -> list[str]:

@@ -19,13 +19,14 @@ from podnet.state import State
 from tests.core import goldens
 from tests.core.examples import cluster, hosts
 from tests.core.goldens import MODES
-from tests.core.kernel import FALLBACK, Kernel, host
+from tests.core.kernel import FALLBACK, Kernel, machine
 
 NONE = "none"
 PAIRS = list(itertools.permutations([NONE, *MODES], 2))
 THOROUGH = [
     *[(NONE, "udp"), ("udp", NONE), ("udp", "ipip"), ("ipip", "udp"), ("udp", "host_gw"), ("vxlan", "veth_pair")],
     *[("veth_pair", "vxlan"), ("veth_pair", "proxy_arp"), ("proxy_arp", "veth_pair"), ("bridge", "macvlan")],
+    *[("sriov", NONE), (NONE, "sriov"), ("sriov", "vxlan"), ("vxlan", "sriov"), ("sriov", "macvlan")],
     *[("macvlan", "bridge"), ("macvlan", "ipvlan"), ("ipvlan", "macvlan"), ("veth_pair", NONE), ("proxy_arp", "ipip")],
 ]
 """Pairs of which every line is a place to be cut at: each way in which a pod's device can get in another's way."""
@@ -79,7 +80,7 @@ def run(kernel: Kernel, want: State) -> list[str]:
 @cache
 def steps(name: str, cluster: Cluster) -> list[Section]:
     """Return what puts a fresh host into the mode."""
-    kernel, want = host(), want_of(name, cluster)
+    kernel, want = machine(), want_of(name, cluster)
     done = todo(kernel, want)
     run(kernel, want)
     return done
@@ -87,7 +88,7 @@ def steps(name: str, cluster: Cluster) -> list[Section]:
 
 def applied(name: str, cluster: Cluster = ONE_SEGMENT) -> Kernel:
     """Return a host that is in the mode."""
-    kernel = host()
+    kernel = machine()
     for section in steps(name, cluster):
         kernel.run(section)
     return kernel
@@ -136,7 +137,7 @@ def test_a_teardown_after_a_switch_leaves_the_bare_host(before: str, after: str)
     kernel = applied(before)
     run(kernel, want_of(after))
     run(kernel, State())
-    assert remains(kernel) == remains(host())
+    assert remains(kernel) == remains(machine())
 
 
 @pytest.mark.parametrize(("before", "after"), PAIRS)

@@ -18,7 +18,7 @@ from podnet.state import TABLES, Bridge, State
 from tests.core import goldens
 from tests.core.examples import cluster, hosts
 from tests.core.goldens import MODES
-from tests.core.kernel import Kernel, host
+from tests.core.kernel import Kernel, machine
 from tests.core.test_switching import remains
 
 FIRST = cluster()
@@ -85,7 +85,7 @@ def give_back(kernel: Kernel, name: str, of: Cluster) -> None:
 @pytest.mark.parametrize(("one", "other"), SHARING)
 def test_a_second_cluster_leaves_the_first_as_it_is(one: str, other: str) -> None:
     """Applied, applied again, switched and taken away: the first has all that it had, and finds nothing to do."""
-    kernel = host()
+    kernel = machine()
     put(kernel, one, FIRST)
     before = belongings(kernel, one, FIRST)
     possible = [name for first, name in SHARING if first == one]
@@ -101,13 +101,13 @@ def test_a_second_cluster_leaves_the_first_as_it_is(one: str, other: str) -> Non
     assert not [netns for netns in kernel.pods if netns.startswith(SEVENTH.marks.netns)]
     give_back(kernel, one, FIRST)
     run(kernel, State(), FIRST)
-    assert remains(kernel) == remains(host())
+    assert remains(kernel) == remains(machine())
 
 
 @pytest.mark.parametrize(("one", "other"), SHARING)
 def test_the_first_cluster_leaves_the_second_as_it_is(one: str, other: str) -> None:
     """Who came first is not told from who came second: the first may go first too."""
-    kernel = host()
+    kernel = machine()
     put(kernel, one, FIRST)
     put(kernel, other, SEVENTH)
     before = belongings(kernel, other, SEVENTH)
@@ -115,13 +115,13 @@ def test_the_first_cluster_leaves_the_second_as_it_is(one: str, other: str) -> N
     assert belongings(kernel, other, SEVENTH) == before
     give_back(kernel, other, SEVENTH)
     run(kernel, State(), SEVENTH)
-    assert remains(kernel) == remains(host())
+    assert remains(kernel) == remains(machine())
 
 
 @pytest.mark.parametrize(("one", "other"), SHARING)
 def test_settings_are_given_back_by_the_last_alone(one: str, other: str) -> None:
     """While another cluster is forwarded for, nothing of what they share goes, and its old value stays noted."""
-    kernel = host()
+    kernel = machine()
     put(kernel, one, FIRST)
     put(kernel, other, SEVENTH)
     noted = kernel.files.get(SAVED)
@@ -136,7 +136,7 @@ def test_settings_are_given_back_by_the_last_alone(one: str, other: str) -> None
 @pytest.mark.parametrize(("one", "other"), sorted({*itertools.product(MODES, repeat=2)} - {*SHARING}))
 def test_what_the_kernel_allows_only_once_is_told_before_anything_is_changed(one: str, other: str) -> None:
     """The refusal names the other cluster's device, and nothing is left to the kernel's File exists."""
-    kernel = host()
+    kernel = machine()
     put(kernel, one, FIRST)
     want = want_of(other, SEVENTH)
     reasons = obstacles(want, kernel.see(want), SEVENTH, "node1")
@@ -164,7 +164,7 @@ def test_two_clusters_whose_protocol_numbers_meet_are_refused() -> None:
     """There are 86 numbers for all VNIs but the first: routes of the two would look alike."""
     meeting = 7 + LAST_PROTO + 1 - OTHERS_PROTO
     assert Marks(meeting).proto == Marks(7).proto
-    kernel = host()
+    kernel = machine()
     put(kernel, "vxlan", SEVENTH)
     said = hosts(network="10.246.0.0/16", vni=meeting)
     for number, data in enumerate(said.values(), 1):
@@ -180,7 +180,7 @@ def test_two_clusters_whose_protocol_numbers_meet_are_refused() -> None:
 
 def test_two_clusters_of_one_network_are_refused() -> None:
     """Nobody could say whose a pod's address is."""
-    kernel = host()
+    kernel = machine()
     put(kernel, "vxlan", FIRST)
     of_both = cluster(vni=7)
     want = want_of("vxlan", of_both)
@@ -190,7 +190,7 @@ def test_two_clusters_of_one_network_are_refused() -> None:
 
 def test_one_clusters_notes_do_not_make_another_known() -> None:
     """A stranger's device is not taken for a damaged one of ours because somebody else's settings are noted."""
-    kernel = host()
+    kernel = machine()
     put(kernel, "vxlan", FIRST)
     kernel.add_link(Bridge("cni.7", 1500, "02:aa:00:00:00:01", alias=""))
     want = want_of("vxlan", SEVENTH)

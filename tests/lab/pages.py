@@ -10,6 +10,7 @@ from podnet.inventory import read
 from podnet.modes import Mode
 from podnet.verify.inventory import load
 from tests.docs_blocks import blocks, lab_options, matches, shape, steps
+from tests.lab import nics
 from tests.lab.at import CLONE, At
 
 PAGES = sorted(
@@ -35,6 +36,8 @@ def module(page: Path) -> Mode:
 
 def lacking(at: At, page: Path) -> frozenset[str]:
     """Name the kinds of devices that the page's mode needs and the lab's kernel does not have."""
+    if nics.needed(module(page)):
+        return frozenset()
     cluster = read(load(at.inventory))
     needed = node.asked(modes.wanted(module(page), cluster, cluster.node("node1")))["device_kinds"]
     return kinds.parse(at.sh("node1", f"{{ {kinds.script(needed)}; }} || true").splitlines()) if needed else frozenset()
@@ -51,13 +54,23 @@ def lab(labs: dict[str, At], name: str, page: Path, *kind: str) -> At:
     return labs[key]
 
 
+def inventory(at: At, page: Path) -> Path:
+    """Return the inventory that the page has its reader use; where it gives NICs to pods, they are made first."""
+    if not nics.needed(module(page)):
+        return at.inventory
+    for host in load(at.inventory):
+        at.sh(host, nics.MAKE_VFS)
+    return nics.inventory(at, "mine", {"pod1": nics.FIRST, "pod2": nics.SECOND})
+
+
 def follow(at: At, page: Path) -> list[str]:
     """Type each command of the page on the host of its prompt; say what was printed that the page does not say."""
     wrong = []
+    said = inventory(at, page)
     as_it_should_be = False
     for block in blocks(page, "console"):
         if not as_it_should_be:
-            applied = at.apply(f"deploys/{mode(page)}.py")
+            applied = at.apply(f"deploys/{mode(page)}.py", inventory=said)
             assert applied.code == 0, applied.log
         for host, command, shown in steps(block):
             done = at.try_sh(host, f"exec 2>&1\n{command}")

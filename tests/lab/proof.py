@@ -10,10 +10,12 @@ import pytest
 from podnet import modes
 from podnet.facts import kinds
 from tests.core.examples import cluster
+from tests.lab import nics
 from tests.lab.at import At
 
 MODES = sorted(module.name for module in pkgutil.iter_modules(modes.__path__))
 LACKS, HAS = "the kernel of this lab lacks", "the kernel of this lab has"
+NICS = "NICs to spare"
 
 
 def kinds_of(mode: str) -> set[str]:
@@ -24,7 +26,9 @@ def kinds_of(mode: str) -> set[str]:
 
 
 def lacking(at: At, mode: str) -> frozenset[str]:
-    """Name the kinds that the mode needs and the lab's kernel lacks."""
+    """Name the kinds that the mode needs and the lab's kernel lacks; containers have no NIC that a pod could have."""
+    if nics.needed(importlib.import_module(f"podnet.modes.{mode}")):
+        return frozenset({NICS})
     return kinds.parse(at.sh("node1", kinds.script(sorted(kinds_of(mode)))).splitlines())
 
 

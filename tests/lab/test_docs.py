@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import nics
 from tests.lab.at import CLONE, At
-from tests.lab.pages import PAGES, follow, lab, lacking, mode
+from tests.lab.pages import PAGES, follow, lab, lacking, mode, module
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,9 @@ def labs() -> Iterator[dict[str, At]]:
         at.down()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CLONE)))
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if not nics.needed(module(page))], ids=lambda page: str(page.relative_to(CLONE))
+)
 def test_every_console_example_of_the_docs_shows_what_one_sees(labs: dict[str, At], page: Path) -> None:
     """Each command, typed on the host of its prompt, prints what the page says, but for numbers.
 

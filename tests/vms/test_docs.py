@@ -9,6 +9,7 @@ import pytest
 from podnet import modes
 from podnet.facts import kinds, node
 from tests.core.examples import cluster
+from tests.lab import nics
 from tests.lab.at import CLONE, At
 from tests.lab.pages import PAGES, follow, lab, lacking, module
 
@@ -26,7 +27,7 @@ def lacking_here() -> frozenset[str]:
 
 
 LACKING = lacking_here()
-ON_VMS = [page for page in PAGES if LACKING & set(needed(page))]
+ON_VMS = [page for page in PAGES if LACKING & set(needed(page)) or nics.needed(module(page))]
 """The others are followed by tests/lab."""
 
 
