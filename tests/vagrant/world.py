@@ -1,4 +1,4 @@
-"""Namespaces of the run's own, in which libvirt, its networks and its machines live, and commands that are run there."""
+"""Namespaces of the run's own, where libvirt, its networks and its machines live, and commands that are run there."""
 
 import os
 import subprocess
@@ -16,8 +16,9 @@ CLONE = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 DOT = init.FOLDER / "dot"
 CONSOLES = init.FOLDER / "consoles"
+HOME = init.FOLDER / "home"
 OWN = {
-    "HOME": init.FOLDER / "home",
+    "HOME": HOME,
     "PATH": f"{BIN}:{os.environ['PATH']}",
     "VAGRANT_HOME": init.FOLDER / "vagrant.d",
     "VAGRANT_DOTFILE_PATH": DOT,
@@ -84,7 +85,7 @@ def world() -> Iterator[World]:
             assert unshare.stdout.readline() == "ready\n", "libvirtd did not start"
             (first,) = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text().split()
             here = World(int(first))
-            here.did("mkdir", OWN["HOME"], CONSOLES)
+            here.did("mkdir", HOME, CONSOLES)
             yield here
         finally:
             unshare.kill()
