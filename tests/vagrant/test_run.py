@@ -19,6 +19,8 @@ DEPLOY = ("pyinfra", "-y", INVENTORY, "deploys/vxlan.py")
 VERIFY = ("pytest", "-q", f"--hosts={','.join(NAMES)}", f"--inventory={INVENTORY}")
 STATE = "podnet/verify/test_state.py"
 DIES_WITHIN = 10.0
+BOOTS_WITHIN = 300
+MADE = "systemctl is-active --quiet podnet"
 
 
 def test_nothing_outlives_a_run_that_is_killed() -> None:
@@ -77,14 +79,21 @@ def test_a_deploy_refuses_a_machine_with_another_host_key(there: World) -> None:
     there.did(*DEPLOY)
 
 
-def test_a_machine_that_was_reloaded_is_completed_by_the_next_deploy(there: World) -> None:
-    """Its key is the same; what podnet had put there is gone, and the verification says so."""
+def test_a_machine_that_was_reloaded_has_its_pods_again_by_itself(there: World) -> None:
+    """It has its underlay from Vagrant, and the rest from what the deploy has left there; its key is the same."""
     there.did("vagrant", "reload", "--no-tty", NAMES[1])
+    there.did("vagrant", "ssh", NAMES[1], "-c", f"timeout {BOOTS_WITHIN} sh -c 'until {MADE}; do sleep 1; done'")
+    there.did(*VERIFY)
+
+
+def test_what_a_machine_has_lost_is_seen_and_put_back(there: World) -> None:
+    """The verification names the machine, and the next deploy completes it."""
+    there.did("vagrant", "ssh", NAMES[1], "-c", "sudo ip link del flannel.1")
     lost = there.run(*VERIFY, STATE)
     assert lost.code != 0
     assert f"[{NAMES[1]}]" in lost.said
     there.did(*DEPLOY)
-    there.did(*VERIFY)
+    there.did(*VERIFY, STATE)
 
 
 def test_they_are_destroyed_and_this_machine_is_as_before(there: World, before: list[str]) -> None:
