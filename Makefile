@@ -4,8 +4,11 @@ PYTEST = .venv/bin/pytest
 PYINFRA = .venv/bin/pyinfra
 LAB = .venv/bin/podnet lab
 HOSTS = node1,node2,node3
+VALIDATE = tests/vagrant/test_validate.py
 
-test: setup lint  ## the whole test run: lint, types, core tests, lab tests
+test: setup lint  ## the whole test run: lint, types, core tests, lab tests, `vagrant validate`
+	@./setup packages-vagrant.txt
+	if command -v vagrant; then $(PYTEST) $(VALIDATE); else echo "no vagrant here: the Vagrantfile is not validated"; fi
 	$(PYTEST) tests --numprocesses 2 --dist loadfile
 
 check: setup lint  ## lint, types and core tests: no lab, under a minute
@@ -23,6 +26,14 @@ lint: setup
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
+vagrant-test: setup  ## make a box, and have the Vagrantfile's machines go from up to destroy, emulated: some minutes
+	@./setup packages-vagrant.txt packages-vagrant-test.txt
+	$(PYTEST) tests/vagrant --exitfirst --verbose --capture=no
+
+vagrant-box: setup  ## make a box for libvirt of the labs' own recipe, and say how to use it
+	@./setup packages-vagrant.txt packages-vagrant-test.txt
+	@.venv/bin/python -m podnet.labs.box
+
 throughput: setup  ## how fast each mode is, as a share of the bare underlay: a few minutes on a lab of its own
 	.venv/bin/python -m benchmarks.throughput
 
@@ -37,6 +48,6 @@ clean:  ## remove the lab and the virtual environment; the image stays for other
 	rm -rf .venv
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
-.PHONY: test check demo lint throughput golden setup clean help
+.PHONY: test check demo lint vagrant-test vagrant-box throughput golden setup clean help

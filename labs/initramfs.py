@@ -9,6 +9,7 @@ from pathlib import Path
 MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 TOOLS = ("sh", "insmod", "mount", "run-init", "sleep")
 MARK = "podnet: the kernel runs"
+DISK = "/dev/vda"
 
 INIT = f"""\
 #!/bin/sh
@@ -18,23 +19,23 @@ mount -t devtmpfs dev /dev
 for module in /modules/*; do
     insmod "$module"
 done
-until [ -e /dev/vda ]; do
+until [ -e {DISK} ]; do
     sleep 0.1
 done
-mount -t ext4 /dev/vda /root
+mount -t ext4 {DISK} /root
 exec run-init -c /dev/console /root /sbin/init
 """
 
 
-def make(root: Path) -> bytes:
-    """Return an initramfs of what is in this root, as a cpio archive."""
+def make(root: Path, disk: str = DISK) -> bytes:
+    """Return an initramfs of what is in this root, as a cpio archive; `disk` is where it will find a root to mount."""
     (modules,) = (root / "lib/modules").iterdir()
     klibc = root / "usr/lib/klibc/bin"
     (loader,) = (root / "usr/lib").glob("klibc-*.so")
     entries = [
         *(entry(name, stat.S_IFDIR | 0o755) for name in ("bin", "dev", "lib", "modules", "root")),
         entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)),
-        entry("init", stat.S_IFREG | 0o755, INIT.encode()),
+        entry("init", stat.S_IFREG | 0o755, INIT.replace(DISK, disk).encode()),
         entry(f"lib/{loader.name}", stat.S_IFREG | 0o755, loader.read_bytes()),
         *(entry(f"bin/{tool}", stat.S_IFREG | 0o755, (klibc / tool).read_bytes()) for tool in TOOLS),
         *(
