@@ -161,6 +161,8 @@ def obstacles(want: State, have: State, mine: Marks, uplink: str | None) -> Iter
     """Say why pods cannot have the NICs that they are to get."""
     vfs = {vf.nic: vf for vf in have.vfs}
     imposed = {vf.nic: vf for vf in want.vfs}
+    asked_for = (find(loan.nic, have, mine) for pod in want.pods.values() for loan in lent(pod))
+    pfs = {vfs[nic].pf for nic in {_identity(link) for link in asked_for if link} & vfs.keys()}
     taken: dict[str, str] = {}
     for netns, pod in sorted(want.pods.items()):
         for loan in lent(pod):
@@ -174,7 +176,7 @@ def obstacles(want: State, have: State, mine: Marks, uplink: str | None) -> Iter
             if nic in taken:
                 yield f"{said}which is the one of {taken[nic]}; give each pod its own"
             taken[nic] = name
-            why = _used(found, have, uplink, {vf.pf for vf in vfs.values() if vf.nic in taken})
+            why = _used(found, have, uplink, pfs)
             if why:
                 yield f"{said}which {why}"
             asked = imposed.get(loan.nic)

@@ -189,6 +189,7 @@ def test_a_nic_that_cannot_be_lent_is_refused(damage: Any, words: str) -> None:
     ("nics", "words"),
     [
         ({"pod1": FIRST, "pod2": "eth2"}, "gives pod2 the NIC eth2, which is the one of pod1; give each pod its own"),
+        ({"pod1": "eth1", "pod2": FIRST}, "gives pod1 the NIC eth1, which has virtual functions that pods are given"),
         ({"pod1": FIRST, "pod2": "eth1"}, "gives pod2 the NIC eth1, which has virtual functions that pods are given"),
         ({"pod1": FIRST, "pod2": "cni0"}, "gives pod2 the NIC cni0, which is a bridge and no NIC; name another"),
         (
