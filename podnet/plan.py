@@ -78,8 +78,8 @@ class Plan:
     `remake` are devices to delete first, because the kernel cannot change what is wrong with them; `make` and
     `drop` are pods' namespaces, `load` modules. `taken` are NICs that leave a pod, `returned` those that the host then
     has as they were. Of the values that sysctls had before us, `noted` are written down on the host, `saved` have to be
-    before the first change, `keep` remain so at the end, `restore` are given back. `running` are the programs that must be told when their files change, `forget` is the mark whose private key nobody
-    needs any more.
+    before the first change, `keep` remain so at the end, `restore` are given back. `running` are the
+    programs that must be told when their files change, `forget` is the mark whose private key nobody needs any more.
     """
 
     want: State
