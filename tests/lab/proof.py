@@ -15,7 +15,7 @@ from tests.lab.at import At
 
 MODES = sorted(module.name for module in pkgutil.iter_modules(modes.__path__))
 LACKS, HAS = "the kernel of this lab lacks", "the kernel of this lab has"
-NICS = "NICs to spare"
+NICS = "NICs that an inventory gives to pods"
 
 
 def kinds_of(mode: str) -> set[str]:
@@ -26,7 +26,7 @@ def kinds_of(mode: str) -> set[str]:
 
 
 def lacking(at: At, mode: str) -> frozenset[str]:
-    """Name the kinds that the mode needs and the lab's kernel lacks; containers have no NIC that a pod could have."""
+    """Name the kinds that the mode needs and the lab's kernel lacks; no lab's own inventory gives NICs to pods."""
     if nics.needed(importlib.import_module(f"podnet.modes.{mode}")):
         return frozenset({NICS})
     return kinds.parse(at.sh("node1", kinds.script(sorted(kinds_of(mode)))).splitlines())
