@@ -11,6 +11,9 @@ test: setup lint  ## the whole test run: lint, types, core tests, lab tests, `va
 	if command -v vagrant; then $(PYTEST) $(VALIDATE); else echo "no vagrant here: the Vagrantfile is not validated"; fi
 	$(PYTEST) tests --numprocesses 2 --dist loadfile
 
+test-fast: setup lint  ## core tests and labs of containers, no VMs
+	$(PYTEST) tests/core tests/lab --numprocesses 2 --dist loadfile
+
 check: setup lint  ## lint, types and core tests: no lab, under a minute
 	$(PYTEST) tests/core
 
@@ -50,4 +53,4 @@ clean:  ## remove the lab and the virtual environment; the image stays for other
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
-.PHONY: test check demo lint vagrant-test vagrant-box throughput golden setup clean help
+.PHONY: test test-fast check demo lint vagrant-test vagrant-box throughput golden setup clean help

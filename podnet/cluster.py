@@ -163,8 +163,8 @@ class Cluster:
             for peer in self.distant(me):
                 raise ClusterError(
                     f"{me.name}: {what}, but {peer.name} ({peer.address}) is not on the segment of {me.name} "
-                    f"({me.address}); choose a mode that crosses routers, like vxlan or vxlan_direct_routing, or "
-                    "correct the prefix length of `address`"
+                    f"({me.address}); choose a mode that crosses routers (docs/comparison.md), or correct the "
+                    "prefix length of `address`"
                 )
 
 
