@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -89,7 +90,7 @@ def down(home: Home) -> None:
             if directory.exists():
                 shutil.rmtree(directory)
     modules.unload(home.path.parent)
-    if not any(home.path.parent.iterdir()):
+    with suppress(OSError):  # other labs are in it, or another `down` was quicker
         home.path.parent.rmdir()
     image.tidy()
     print(f"lab {home.name} is down")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from podnet import spell
-from podnet.state import TABLES, File, Item, Nic, State, Symlink, Sysctl
+from podnet.state import TABLES, File, Item, Nic, State, Symlink, Sysctl, WgPeer
 
 
 def one_of_each(want: State) -> Iterator[tuple[str, str]]:
@@ -17,7 +17,7 @@ def _of(netns: str, state: State) -> Iterator[tuple[str, str]]:
     enter = f"ip netns exec {netns} " if netns else ""
     for table in TABLES:
         items: list[Item] = sorted(getattr(state, table), key=lambda item: (isinstance(item, Nic), item.key))
-        if not items:
+        if not items or isinstance(items[0], WgPeer):  # a peer goes by its key, which only its host knows
             continue
         match items[0]:
             case Sysctl() as item:

@@ -9,7 +9,7 @@ from tests.lab.damage import one_of_each
 from tests.lab.proof import HAS, MODES, kinds_of, lacking, needs
 
 ALL = {"node1", "node2", "node3"}
-CROSSING = ("vxlan", "vxlan_direct_routing", "ipip", "ipip_direct_routing", "udp", "bridge", "veth_pair")
+CROSSING = ("vxlan", "vxlan_direct_routing", "ipip", "ipip_direct_routing", "udp", "wireguard", "bridge", "veth_pair")
 """Modes that do not mind a router between nodes, or that do not care about other nodes at all."""
 
 TRACES = """

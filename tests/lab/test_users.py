@@ -30,7 +30,7 @@ a = Pod("a", IPv4Address("10.9.1.2"))
 me = Node("me", IPv4Interface("192.168.56.11/24"), "eth0", IPv4Network("10.9.1.0/24"), (a,))
 tunnel = Vxlan("vx9", 1450, "02:00:00:00:09:01", 9, 8472, IPv4Address("192.168.56.11"), "eth0")
 there, mac = IPv4Address("10.9.2.0"), "02:00:00:00:09:02"
-cable = Veth("veth9", 1450, "stranger", peer="eth9")
+cable = Veth("veth9", 1450, "stranger", "02:00:00:00:09:09", peer="eth9")
 links(name="links", want=[tunnel, Bridge("cni0", 1450, "02:00:00:00:09:03"), cable])
 addresses(name="addresses", dev="cni0", want=[IPv4Interface("10.9.1.1/24")])
 neighbours(name="neighbours", dev="vx9", want=[Neighbour("vx9", there, mac)])

@@ -15,8 +15,8 @@ def test_udev_gives_our_devices_no_mac_of_its_own(at: At) -> None:
     devices = [link.dev for link in at.wanted("node1")[0].links]
     assert devices
     for dev in devices:
-        assert "/etc/systemd/network/10-podnet.link" in at.sh("node1", link.format(dev))
-    assert "10-podnet.link" not in at.sh("node1", link.format("vethstrange"))
+        assert "ID_NET_LINK_FILE=/etc/systemd/network/10-podnet.link" in at.sh("node1", link.format(dev))
+    assert "ID_NET_LINK_FILE=/etc/systemd/network/10-podnet.link" not in at.sh("node1", link.format("vethstrange"))
     at.sh("node1", "ip link del vethstrange")
 
 

@@ -48,9 +48,9 @@ def ipvlan(name: str, address: str) -> str:
     """Spell a pod on the uplink's own wire, with the uplink's own MAC."""
     return f"""
 ip netns add {name}
-ip link add eth1 link eth0 netns {name} type ipvlan mode l2
-ip -n {name} addr add {address} dev eth1
-ip -n {name} link set eth1 up
+ip link add wire link eth0 netns {name} type ipvlan mode l2
+ip -n {name} addr add {address} dev wire
+ip -n {name} link set wire up
 """
 
 
@@ -61,7 +61,7 @@ def test_ipvlan_puts_pods_on_the_wire_with_the_mac_of_their_host(hand: Hand) -> 
     assert hand.ping("node1", "192.168.56.102", "a") == 64
     assert hand.ping("node1", "192.168.56.103", "a") == 64
     mac = hand.mac("node1", "eth0")
-    assert hand.mac("node1", "eth1", "a") == hand.mac("node1", "eth1", "b") == mac
+    assert hand.mac("node1", "wire", "a") == hand.mac("node1", "wire", "b") == mac
     wire = hand.wire("node1", "icmp", ping("192.168.56.103", "b"))
     assert lengths(wire) == [84, 84]
     assert wire.split()[1:4:2] == [mac, hand.mac("node2", "eth0") + ","]
