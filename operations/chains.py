@@ -22,10 +22,14 @@ def chains(want: Iterable[Chain]) -> Generator[PyinfraCommand]:
 
     .. code:: python
 
+        from ipaddress import IPv4Network
+
+        from podnet.firewall import Verdict
         from podnet.operations.chains import chains
         from podnet.state import Chain, Jump
 
-        accept = Chain("filter", "PODNET-FWD", (Jump("FORWARD"),), ("-s 10.244.0.0/16 -j ACCEPT",))
+        rule = Verdict("accept", source=IPv4Network("10.244.0.0/16"))
+        accept = Chain("filter", "PODNET-FWD", (Jump("FORWARD"),), (rule,))
         chains(name="Let pods' packets through", want=[accept])
     """
     have = host.get_fact(Chains)

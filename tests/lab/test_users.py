@@ -14,7 +14,8 @@ TABLES = """
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from podnet import pods as on
-from podnet.cluster import Node, Pod
+from podnet.cluster import Cluster, Node, Pod
+from podnet.firewall import Verdict
 from podnet.operations.addresses import addresses
 from podnet.operations.chains import chains
 from podnet.operations.fdb import fdb
@@ -26,6 +27,7 @@ from podnet.operations.routes import routes
 from podnet.operations.sysctls import sysctls
 from podnet.state import Bridge, Chain, FdbEntry, Jump, Neighbour, Port, Route, Sysctl, Veth, Vxlan
 
+network = IPv4Network("10.9.0.0/16")
 a = Pod("a", IPv4Address("10.9.1.2"))
 me = Node("me", IPv4Interface("192.168.56.11/24"), "eth0", IPv4Network("10.9.1.0/24"), (a,))
 tunnel = Vxlan("vx9", 1450, "02:00:00:00:09:01", 9, 8472, IPv4Address("192.168.56.11"), "eth0")
@@ -36,8 +38,8 @@ addresses(name="addresses", dev="cni0", want=[IPv4Interface("10.9.1.1/24")])
 neighbours(name="neighbours", dev="vx9", want=[Neighbour("vx9", there, mac)])
 fdb(name="fdb", dev="vx9", want=[FdbEntry("vx9", mac, "192.168.56.12")])
 sysctls(name="sysctls", want=[Sysctl("net/ipv4/conf/vx9/rp_filter", "2")])
-chains(name="chains", want=[Chain("filter", "PODNET-OWN", (Jump("FORWARD"),), ("-s 10.9.0.0/16 -j ACCEPT",))])
-pods(name="pods", want=on.on_bridge(me, IPv4Network("10.9.0.0/16"), 1450))
+chains(name="chains", want=[Chain("filter", "PODNET-OWN", (Jump("FORWARD"),), (Verdict("accept", network),))])
+pods(name="pods", want=on.on_bridge(Cluster(network, (me,)), me, 1450))
 ports(name="ports", want=[Port("vx9", "cni0", hairpin=False)])
 routes(name="routes", want=[Route(IPv4Network("10.9.2.0/24"), "vx9", there, onlink=True)])
 """
