@@ -40,7 +40,7 @@ def lacking(at: At, page: Path) -> frozenset[str]:
         return frozenset()
     cluster = read(load(at.inventory))
     needed = node.asked(modes.wanted(module(page), cluster, cluster.node("node1")))["device_kinds"]
-    return kinds.parse(at.sh("node1", f"{{ {kinds.script(needed)}; }} || true").splitlines()) if needed else frozenset()
+    return kinds.parse(at.sh("node1", kinds.script(needed)).splitlines()) if needed else frozenset()
 
 
 def lab(labs: dict[str, At], name: str, page: Path, *kind: str) -> At:
