@@ -5,8 +5,8 @@ from typing_extensions import override
 
 from podnet.facts.reading import HEADING, Table, strictly
 from podnet.marks import BESIDE, LINE, NAME, PLACES, SCRIPT, of_file
-from podnet.plan import NETWORKD, SOFTWARE, SYSTEMD
 from podnet.state import File, Symlink
+from podnet.support import NETWORKD, SOFTWARE, SYSTEMD
 
 DIGITS = 64  # of a SHA-256
 PATIENCE = 60

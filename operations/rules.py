@@ -6,11 +6,11 @@ from pyinfra import host
 from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
 
-from podnet.batch import Section
 from podnet.diff import diff
 from podnet.facts.rules import Rules
 from podnet.marks import FIRST
 from podnet.operations.writing import unread, write
+from podnet.section import Section
 from podnet.spell import add, change, remove
 from podnet.state import Rule
 

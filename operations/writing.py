@@ -10,10 +10,10 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.connectors.util import CommandOutput
 from typing_extensions import override
 
-from podnet.batch import Section
 from podnet.batch import sections as sections_of
 from podnet.plan import plan_table, summary
 from podnet.rendering import render
+from podnet.section import Section
 from podnet.state import Item
 
 MARK = "==podnet=="

@@ -9,38 +9,31 @@ change and on the number of pods that change, never on the number of peers.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
-from podnet import marks, spell, spell_chains
+from podnet import spell, spell_chains
 from podnet.firewall import NFT
 from podnet.marks import FOLDER, private_key
-from podnet.plan import FORWARD_ALL, MODULES, NETWORKD, SYSTEMD, Plan
-from podnet.state import Address, Chain, Device, File, Item, Route, Symlink, Sysctl, WgPeer, Wireguard, newborn
+from podnet.placing import flush, forget, leave, warn
+from podnet.plan import FORWARD_ALL, Plan
+from podnet.section import Section
+from podnet.state import Address, Chain, Device, File, Item, Route, Sysctl, WgPeer, Wireguard, newborn
+from podnet.support import MODULES
 
 SAVED = f"{FOLDER}/sysctls"
 """Where the host keeps the values that settings had before podnet, one `path = value` a line."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """One command, and the lines of its standard input; if `further`, they are further words of the command."""
-
-    command: str
-    lines: tuple[str, ...] = ()
-    further: bool = False
 
 
 def sections(plan: Plan) -> list[Section]:
     """Spell the whole plan; an empty list means that nothing is to be done."""
     parts = (
         _note(plan),
-        _warn(plan),
+        warn(plan),
         _build(plan),
-        _leave(plan),
-        _forget(plan),
+        leave(plan),
+        forget(plan),
         _clear(plan),
         _give_back(plan),
-        _flush(plan),
+        flush(plan),
     )
     return [section for part in parts for section in part]
 
@@ -49,71 +42,6 @@ def _note(plan: Plan) -> Iterator[Section]:
     """Write down what settings were, before the first of them changes."""
     if plan.saved != plan.noted:
         yield from _write(plan.saved)
-
-
-def _warn(plan: Plan) -> Iterator[Section]:
-    """Tell the host's own programs which devices are ours, before they see any of them."""
-    told = [item for item in _written(plan) if not _at_boot(item)]
-    yield from _place(told)
-    if NETWORKD in plan.running and any(marks.of_place(item.path) == marks.NETWORK for item in told):
-        yield Section("systemctl try-reload-or-restart systemd-networkd.service")
-
-
-def _leave(plan: Plan) -> Iterator[Section]:
-    """Leave what makes all this again after a reboot."""
-    left = [item for item in _written(plan) if _at_boot(item)]
-    yield from _place(left)
-    yield from _reload(plan, left)
-
-
-def _forget(plan: Plan) -> Iterator[Section]:
-    """Remove files that nobody wants, first of all what would run at the next boot."""
-    gone = [item for item in plan.tables["files"].remove if isinstance(item, File | Symlink)]
-    gone.sort(key=_in_order)
-    units = [item.path.rpartition("/")[2] for item in gone if marks.of_place(item.path) == marks.UNIT]
-    if SYSTEMD in plan.running:
-        yield from (Section(f"systemctl stop {unit}") for unit in units)
-    if gone:
-        yield Section(f"rm -f {' '.join(item.path for item in gone)}")
-    yield from _reload(plan, gone)
-    if SYSTEMD in plan.running:
-        # A pattern, because a unit's whole name is refused once there is no such unit any more.
-        yield from (Section(f"systemctl reset-failed '{unit}*'") for unit in units)
-
-
-def _reload(plan: Plan, changed: Iterable[File | Symlink]) -> Iterator[Section]:
-    if SYSTEMD in plan.running and any(marks.of_place(item.path) in {marks.UNIT, marks.ENABLED} for item in changed):
-        yield Section("systemctl daemon-reload")
-
-
-def _written(plan: Plan) -> list[File | Symlink]:
-    """List what is to be written, each after what it speaks of: the script, the unit, that it is enabled."""
-    added, changed, _ = plan.tables["files"]
-    items = [item for item in (*added, *(new for _, new in changed)) if isinstance(item, File | Symlink)]
-    return sorted(items, key=_in_order, reverse=True)
-
-
-def _in_order(item: File | Symlink) -> tuple[int, str]:
-    return marks.PLACES.index(marks.of_place(item.path)), item.path
-
-
-def _at_boot(item: File | Symlink) -> bool:
-    return marks.of_place(item.path) in {marks.SCRIPT, marks.UNIT, marks.ENABLED, marks.MODULES}
-
-
-def _place(items: Iterable[File | Symlink]) -> Iterator[Section]:
-    """Write files beside themselves, see that they are on the disk, and rename them: none is ever half."""
-    beside = [(item, f"{item.path}{marks.BESIDE}") for item in items]
-    for item, path in beside:
-        if isinstance(item, File):
-            yield Section(f"install -D -m {item.mode} /dev/stdin {path}", tuple(item.text.splitlines()))
-        else:
-            yield Section(f"mkdir -p {path.rpartition('/')[0]}")
-            yield Section(f"ln -sfn {item.to} {path}")
-    if whole := [path for item, path in beside if isinstance(item, File)]:
-        yield Section(f"sync {' '.join(whole)}")
-    for item, path in beside:
-        yield Section(f"mv {path} {item.path}")
 
 
 def _build(plan: Plan) -> Iterator[Section]:
@@ -230,15 +158,6 @@ def _give_back(plan: Plan) -> Iterator[Section]:
 
 def _in_folder(item: Item) -> bool:
     return isinstance(item, File) and item.path.startswith(f"{FOLDER}/")
-
-
-def _flush(plan: Plan) -> Iterator[Section]:
-    """See that names on the disk are what they are here: a power cut would bring back what was renamed or removed."""
-    changed = [*_written(plan), *plan.tables["files"].remove]
-    folders = {item.path.rpartition("/")[0] for item in changed if isinstance(item, File | Symlink)}
-    if folders:
-        there = sorted(folders - {FOLDER} | {FOLDER.rpartition("/")[0]} | ({FOLDER} if plan.want.files else set()))
-        yield Section(f"sync {' '.join(there)}")
 
 
 def _write(values: Iterable[Sysctl]) -> Iterator[Section]:

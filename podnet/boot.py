@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from podnet import marks as places
-from podnet.batch import Section, sections
+from podnet.batch import sections
 from podnet.cluster import Cluster, Node
 from podnet.firewall import Firewall
 from podnet.marks import LINE, Marks
-from podnet.plan import MODULES, plan, supported
+from podnet.plan import plan
 from podnet.rendering import render
+from podnet.section import Section
 from podnet.state import Device, File, Loan, State, Symlink, Sysctl, newborn
+from podnet.support import MODULES, supported
 
 PATIENCE = 60
 """Seconds that the script waits for the uplink's address. systemd starts it again after that, six times in all."""

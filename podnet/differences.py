@@ -7,7 +7,8 @@ from podnet import nics, spell
 from podnet.diff import Diff
 from podnet.firewall import IPTABLES, NFT, Line, in_iptables, in_nft
 from podnet.marks import ANY_NETNS, FIRST, Marks, of, private_key
-from podnet.plan import compare, others
+from podnet.ownership import others
+from podnet.plan import compare
 from podnet.state import (
     Chain,
     FdbEntry,

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from podnet import nics
 from podnet.cluster import Cluster, Node
 from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, Marks, of
-from podnet.plan import marked, owned, rivals, wire
+from podnet.ownership import marked, owned
+from podnet.remake import rivals, wire
 from podnet.state import Device, File, Link, State, Symlink, Wireguard
 
 PACKAGES = {"wg": "wireguard-tools", "ethtool": "ethtool"}

@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 
 from podnet import modes
-from podnet.batch import Section, sections
+from podnet.batch import sections
 from podnet.cluster import Cluster
 from podnet.marks import SCRIPT
 from podnet.modes import Mode, vxlan
 from podnet.plan import plan
+from podnet.section import Section
 from podnet.state import File
 from tests.core.examples import cluster
 from tests.core.kernel import host, machine

@@ -16,12 +16,12 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from podnet.batch import SAVED, Section
+from podnet.batch import SAVED
 from podnet.facts import chains, sysctls
 from podnet.facts.node import ALWAYS, asked
 from podnet.marks import ANY_NETNS, LINE, of, of_file
 from podnet.nics import seen
-from podnet.plan import SYSTEMD
+from podnet.section import Section
 from podnet.state import (
     TABLES,
     Address,
@@ -47,6 +47,7 @@ from podnet.state import (
     Wireguard,
 )
 from podnet.state import Veth as Cable
+from podnet.support import SYSTEMD
 from tests.core.examples import vf
 
 NO_MAC = "00:00:00:00:00:00"

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from podnet import boot, marks, modes
-from podnet.batch import Section
 from podnet.boot import Step
 from podnet.cluster import Cluster
 from podnet.differences import differences
@@ -15,6 +14,7 @@ from podnet.firewall import NFT, Base, Firewall
 from podnet.keys import resolve
 from podnet.marks import LINE, PLACES, SCRIPT, Marks
 from podnet.modes import vxlan, wireguard
+from podnet.section import Section
 from podnet.state import File, State, Symlink
 from tests.core import goldens
 from tests.core.examples import cluster

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 from podnet import marks, modes
-from podnet.batch import Section, sections
+from podnet.batch import sections
 from podnet.differences import differences
 from podnet.facts import files
 from podnet.marks import BESIDE, ENABLED, LINE, NETWORK_MANAGER, PLACES, SCRIPT, SYSCTLS, UNIT, Marks
 from podnet.modes import bridge, vxlan
 from podnet.obstacles import obstacles
 from podnet.operations import writing
-from podnet.plan import NETWORKD, SOFTWARE, SYSTEMD, plan
+from podnet.plan import plan
+from podnet.section import Section
 from podnet.state import File, State, Symlink
+from podnet.support import NETWORKD, SOFTWARE, SYSTEMD
 from tests.core.examples import cluster
 from tests.core.kernel import Kernel, host
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from podnet import spell
-from podnet.batch import Section, sections
+from podnet.batch import sections
 from podnet.differences import differences
 from podnet.errors import ClusterError
 from podnet.facts import chains, node, openings
@@ -32,6 +32,7 @@ from podnet.firewall import (
 from podnet.forwarding import fitted
 from podnet.marks import Marks
 from podnet.plan import compare, plan
+from podnet.section import Section
 from podnet.state import Chain, Item, Jump, Opening, State, plain
 from tests.core.examples import cluster
 from tests.core.goldens import MODES, mode

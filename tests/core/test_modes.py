@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from podnet import modes
-from podnet.batch import SAVED, Section, sections
+from podnet.batch import SAVED, sections
 from podnet.cluster import Cluster
 from podnet.differences import differences
 from podnet.errors import ClusterError
@@ -15,6 +15,7 @@ from podnet.inventory import read
 from podnet.modes import bridge, host_gw, ipip, macvlan, udp, veth_pair, vxlan, vxlan_direct_routing
 from podnet.obstacles import obstacles
 from podnet.plan import plan
+from podnet.section import Section
 from podnet.state import Ipip, Ipvlan, State, Sysctl
 from tests.core import goldens
 from tests.core.examples import cluster, hosts

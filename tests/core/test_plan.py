@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from podnet import modes
-from podnet.batch import SAVED, Section, sections
+from podnet.batch import SAVED, sections
 from podnet.cluster import Cluster
 from podnet.modes import Mode, host_gw, vxlan
-from podnet.plan import NEW_NETNS, compare, owned, plan, summary, supported
+from podnet.ownership import owned
+from podnet.plan import NEW_NETNS, compare, plan, summary
+from podnet.section import Section
 from podnet.state import Address, Bridge, FdbEntry, Neighbour, Nic, Port, Route, State, Veth, Vxlan
+from podnet.support import supported
 from tests.core.examples import cluster
 from tests.core.kernel import Kernel, host
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from podnet import modes
-from podnet.batch import Section, sections
+from podnet.batch import sections
 from podnet.cluster import Cluster
 from podnet.differences import differences
 from podnet.errors import ClusterError
 from podnet.inventory import read
 from podnet.plan import plan
+from podnet.section import Section
 from podnet.state import State
 from tests.core import goldens
 from tests.core.examples import cluster, hosts

@@ -13,7 +13,8 @@ from podnet.differences import differences
 from podnet.inventory import read
 from podnet.marks import ANY_ALIAS, ANY_CHAIN, ANY_NETNS, LAST_PROTO, OTHERS_PROTO, Marks, of
 from podnet.obstacles import obstacles
-from podnet.plan import owned, plan
+from podnet.ownership import owned
+from podnet.plan import plan
 from podnet.state import TABLES, Bridge, State
 from tests.core import goldens
 from tests.core.examples import cluster, hosts

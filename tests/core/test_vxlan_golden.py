@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from podnet.batch import Section, sections
+from podnet.batch import sections
 from podnet.inventory import LARGEST_VNI, read
 from podnet.modes import vxlan
 from podnet.plan import plan
+from podnet.section import Section
 from tests.core import goldens
 from tests.core.examples import cluster, hosts
 from tests.core.kernel import host

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from podnet import keys, modes
-from podnet.batch import Section, sections
+from podnet.batch import sections
 from podnet.differences import differences
 from podnet.facts import keys as key_facts
 from podnet.facts import peers
@@ -19,6 +19,7 @@ from podnet.obstacles import obstacles
 from podnet.operations.telling import script
 from podnet.operations.writing import script as batch
 from podnet.plan import plan
+from podnet.section import Section
 from podnet.state import KeyOf, Route, State, WgPeer, Wireguard
 from tests.core.examples import cluster
 from tests.core.kernel import host

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from podnet.batch import Section, sections
+from podnet.batch import sections
 from podnet.modes import vxlan
 from podnet.operations.writing import MARK, explain, script
 from podnet.plan import plan
+from podnet.section import Section
 from tests.core.examples import cluster
 from tests.core.kernel import host
 

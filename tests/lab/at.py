@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from podnet import boot, modes
-from podnet.batch import Section, sections
+from podnet.batch import sections
 from podnet.cluster import Cluster
 from podnet.differences import differences
 from podnet.facts import node
 from podnet.inventory import read
 from podnet.keys import resolve
 from podnet.operations.writing import script
-from podnet.plan import plan, supported
+from podnet.plan import plan
+from podnet.section import Section
 from podnet.state import State
+from podnet.support import supported
 from podnet.verify.inventory import load
 
 CLONE = Path(__file__).parent.parent.parent

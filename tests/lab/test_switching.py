@@ -8,7 +8,7 @@ import pytest
 from tests.lab.at import At
 from tests.lab.proof import MODES, lacking
 
-EVERYTHING = """
+EVERYTHING = r"""
 alike() {
   sed 's/^[0-9]*: //; s/@[a-z0-9]*//; s/ link-net.*//; s/ bridge_id.*//; s/ state [A-Z]*//; s/_timer *[0-9.]*//g'
 }
@@ -24,7 +24,7 @@ for netns in $(ip netns list | sed 's/ .*//' | sort); do
 done
 iptables-save | grep -v '^[#:]' | sort
 grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward /proc/sys/net/bridge | sort
-find /etc/podnet /etc/systemd /etc/modules-load.d /etc/sysctl.d -type f 2>/dev/null | sort | xargs cat
+find /etc -type f -regextype egrep -regex '/etc/(podnet|systemd|modules-load\.d|sysctl\.d)/.*' | sort | xargs cat
 """
 """A host to the letter, but for numbers that the kernel counts up."""
 

@@ -11,6 +11,7 @@ from tests.lab.proof import MODES, lacking_here, needs
 
 BOTH = frozenset({"node1", "node2"})
 HOSTS = ",".join(sorted(BOTH))
+STATE, REACH = "podnet/verify/test_state.py", "podnet/verify/test_reach.py"
 
 
 @pytest.fixture(scope="module", params=MODES)
@@ -40,6 +41,18 @@ def test_it_is_there_again_after_all_hosts_lost_power_at_once(
     record_property("proved", mode)
 
 
+def test_it_does_not_wait_for_a_machine_that_is_slow_to_come_back(at: At, mode: str) -> None:
+    """Node1 comes back while node2, whose power was cut, is away, and is as it should be; later so are both."""
+    at.off("node2")
+    at.reboot("node1")
+    at.back("node1", seconds=180)
+    assert at.differences("node1", mode) == []
+    at.up("--vms", "--hosts", "2")
+    at.back("node2", seconds=180)
+    done = at.verify(STATE, REACH, mode=mode, hosts=HOSTS)
+    assert done.code == 0, done.said
+
+
 def test_what_is_removed_by_hand_is_named_and_healed(at: At, mode: str) -> None:
     """One item of each table of a host and of a pod, where containers could not show it."""
     if not lacking_here(mode):
@@ -63,3 +76,20 @@ def test_a_switch_is_what_comes_back(at: At) -> None:
     at.reboot("node1")
     assert at.sh("node1", "ip -br link | grep -E 'cni|veth|flannel' || test $? = 1") == ""
     assert at.sh("node1", "ls /run/netns /etc/podnet 2>&1 | grep -c podnet- || test $? = 1").strip() == "0"
+
+
+@pytest.mark.parametrize("before", ["mv /etc/podnet/podnet.sh.new", "ip -batch"])
+def test_reboot_in_the_middle_of_an_apply_ends_with_the_next(at: At, before: str) -> None:
+    """A switch is cut before its script or before its routes; after the reboot one apply makes the host right."""
+    at.into("host_gw")
+    todo = at.todo("node1", "vxlan")
+    last = max(i for i, section in enumerate(todo) if section.command.startswith(before))
+    at.carry_out("node1", todo[:last])
+    at.reboot("node1", "--hard")
+    at.back("node1", seconds=180)
+    at.into("vxlan")
+    assert at.differences("node1") == []
+    at.reboot("node1", "--hard")
+    at.back("node1", seconds=180)
+    assert at.differences("node1") == []
+    at.into("teardown")
