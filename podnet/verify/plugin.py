@@ -1,9 +1,9 @@
 """pytest's side of it: the options, the fleet, and the table at the end.
 
-    pytest --hosts=node1,node2 --inventory=inventories/mine.py --mode=vxlan
+    pytest --pyargs podnet.verify --inventory=inventories/mine.py --mode=vxlan
 
-`--hosts` is testinfra's option. Without it nothing is verified and pytest says so: testinfra's default, the machine
-that pytest runs on, is never touched.
+`--hosts` is testinfra's option, and names some of the inventory's hosts. Without either nothing is verified and
+pytest says so: testinfra's default, the machine that pytest runs on, is never touched.
 """
 
 from pathlib import Path
@@ -19,7 +19,13 @@ from podnet.verify.numbers import NUMBERS
 from podnet.verify.probe import Reply
 
 HERE = Path(__file__).parent
-NOT_ASKED = "nothing is verified without --hosts (for a lab: --hosts=node1,node2,node3); this machine is never probed"
+DISRUPTIVE = HERE / "disruptive"
+"""Where the tests are that change hosts."""
+
+NOT_ASKED = (
+    "nothing is verified without --hosts or --inventory (for a lab: --hosts=node1,node2,node3); "
+    "this machine is never probed"
+)
 FLEET = pytest.StashKey[Fleet]()
 SSH_CONFIG = pytest.StashKey[SshConfig]()
 REPLIES = pytest.StashKey[list[Reply]]()
@@ -32,12 +38,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--inventory", metavar="FILE", help="pyinfra inventory that says what is expected (default: the lab's)"
     )
     group.addoption("--mode", choices=sorted(NUMBERS), default="vxlan", help="mode that the hosts should be in")
+    group.addoption(
+        "--disruptive",
+        action="store_true",
+        help="also run what changes hosts: applies, removes a member, reboots, switches modes; not for production",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave alone what changes hosts, unless it is asked for."""
+    asked = config.getoption("disruptive")
+    return True if collection_path == DISRUPTIVE and not asked else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Connect `--hosts` with the inventory, and run only the verification if nothing else is named."""
     hosts = config.getoption("hosts")
-    if not hosts or not _is_for_us(config):
+    if not (hosts or config.getoption("inventory")) or not _is_for_us(config):
         return
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(HERE)]
@@ -49,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SSH_CONFIG] = ssh_config = SshConfig(data, config.getoption("ssh_config"))
     options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
     options["connection"] = options["connection"] or "ssh"
-    config.stash[FLEET] = Fleet(cluster, connect(hosts.split(","), options, data))
+    config.stash[FLEET] = Fleet(cluster, connect(hosts.split(",") if hosts else list(data), options, data))
 
 
 def _is_for_us(config: pytest.Config) -> bool:
