@@ -11,6 +11,7 @@ from podnet.errors import ClusterError
 from podnet.facts import node as tables
 from podnet.modes import Mode
 from podnet.state import State
+from podnet.verify.exchange import Exchange
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import NUMBERS, Numbers
 from podnet.verify.plugin import FLEET, HERE, NOT_ASKED
@@ -79,6 +80,14 @@ def told(answers: dict[str, Answer], cluster: Cluster) -> dict[str, str]:
     """Collect the public keys of the nodes that have any."""
     found = {name: tables.parse(answer.printed.splitlines()) for name, answer in answers.items() if not answer.problem}
     return {name: key for name, have in found.items() if (key := have.keys.get(cluster.marks.alias))}
+
+
+@pytest.fixture(scope="session")
+def exchange(fleet: Fleet, numbers: Numbers) -> Exchange:
+    """Have all pods, nodes and the host outside talk to each other."""
+    exchange = Exchange(fleet, numbers)
+    exchange.run()
+    return exchange
 
 
 @pytest.fixture

@@ -14,13 +14,20 @@ import pytest
 from podnet import inventory as ours
 from podnet.errors import ClusterError
 from podnet.verify import inventory, matrix
-from podnet.verify.fleet import Fleet, SshConfig, connect
+from podnet.verify.fleet import Fleet, SshConfig, connect, outsider
 from podnet.verify.numbers import NUMBERS
 from podnet.verify.probe import Reply
 
 HERE = Path(__file__).parent
 DISRUPTIVE = HERE / "disruptive"
 """Where the tests are that change hosts."""
+OUTSIDE = HERE / "test_outside.py"
+"""What needs a host that is no member."""
+BESIDE = HERE / "test_nodes.py"
+"""What looks at the rest of it."""
+NOT_LOOKED_AT = (
+    "podnet: how a host that is no member reaches pods, and sees them, was not looked at: name one with --outside=HOST"
+)
 
 NOT_ASKED = (
     "nothing is verified without --hosts or --inventory (for a lab: --hosts=node1,node2,node3); "
@@ -43,12 +50,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="also run what changes hosts: applies, removes a member, reboots, switches modes; not for production",
     )
+    group.addoption(
+        "--outside", metavar="HOST", default="", help="a host that is no member, reached by ssh as they are"
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave alone what changes hosts, unless it is asked for."""
-    asked = config.getoption("disruptive")
-    return True if collection_path == DISRUPTIVE and not asked else None
+    """Leave alone what changes hosts, unless it is asked for, and what needs a host outside, unless one is named."""
+    asked = {DISRUPTIVE: config.getoption("disruptive"), OUTSIDE: config.getoption("outside")}
+    return None if asked.get(collection_path, True) else True
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,10 +73,13 @@ def pytest_configure(config: pytest.Config) -> None:
         cluster = ours.read(data)
     except (ClusterError, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
-    config.stash[SSH_CONFIG] = ssh_config = SshConfig(data, config.getoption("ssh_config"))
+    outside = config.getoption("outside")
+    beside = outsider(outside, data) if outside else {}
+    config.stash[SSH_CONFIG] = ssh_config = SshConfig(data | beside, config.getoption("ssh_config"))
     options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
     options["connection"] = options["connection"] or "ssh"
-    config.stash[FLEET] = Fleet(cluster, connect(hosts.split(",") if hosts else list(data), options, data))
+    connected = connect([*(hosts.split(",") if hosts else data), *beside], options, data | beside)
+    config.stash[FLEET] = Fleet(cluster, connected, outside)
 
 
 def _is_for_us(config: pytest.Config) -> bool:
@@ -113,3 +126,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(line)
     elif any(HERE in Path(report.fspath).absolute().parents for report in terminalreporter.stats.get("skipped", ())):
         terminalreporter.write_line(f"podnet: {NOT_ASKED}", red=True, bold=True)
+    ran = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
+    if not config.getoption("outside") and any(Path(report.fspath).absolute() == BESIDE for report in ran):
+        terminalreporter.write_line(NOT_LOOKED_AT)
