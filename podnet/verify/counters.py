@@ -1,6 +1,7 @@
 """Which devices' counters rise when pods ping each other: a burst is sent, and ip(8) is asked before and after it."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ BURST = 100  # pings
 STRAY = BURST // 2
 """ARP and the like: fewer packets than these are nobody's burst."""
 MARK = "==counters=="
+RECEIVED = re.compile(r"packets transmitted, (\d+) received")
 
 Place = tuple[str, str]
 """A device: the network namespace, empty for the host's own, and its name."""
@@ -80,6 +82,11 @@ def sending(cluster: Cluster, bursts: Iterable[Burst], node: Node) -> str:
     return "\n".join(["set -eu", *pings])
 
 
+def answered(said: str) -> list[int]:
+    """Read how many pings of each burst came back."""
+    return [int(found[1]) for found in RECEIVED.finditer(said)]
+
+
 def parse(cluster: Cluster, node: Node, printed: str) -> dict[Place, Device]:
     """Read what `script` printed: of the host what bears our mark, and its uplink; of pods their `eth0`."""
     found: dict[Place, Device] = {}
@@ -108,7 +115,7 @@ def _device(place: Place, entry: dict[str, Any]) -> Device:
 def way(burst: Burst, node: Node, have: Mapping[Place, Device], cluster: Cluster, numbers: Numbers) -> set[Place]:
     """Say which devices of a node a burst passes, by what the mode promises of their kinds."""
     if (burst.node, burst.pod) == (burst.peer, burst.to):
-        return set()
+        return set()  # the pod's loopback
     ends = [pod for home, pod in ((burst.node, burst.pod), (burst.peer, burst.to)) if home == node]
     inside = {(pods.netns(pod, cluster.marks), "eth0") for pod in ends}
     cables = {have[place].below for place in inside if have[place].kind == "veth"}
@@ -139,6 +146,11 @@ class Rise:
     rx: int
     tx: int
     busy: int = 0
+
+    @property
+    def lacks(self) -> bool:
+        """Say whether packets are missing."""
+        return min(self.rx, self.tx) < self.wanted
 
     def fault(self) -> str | None:
         """Say what is wrong. Where somebody else's packets pass, too, one can only say what was carried at least."""

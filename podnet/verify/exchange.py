@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ import pytest
 
 from podnet import pods
 from podnet.cluster import Cluster, Node, Pod
-from podnet.verify import transfer
+from podnet.verify import nodes, transfer
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.nodes import Promise, Source
 from podnet.verify.numbers import Numbers
@@ -33,6 +34,8 @@ class Exchange:
     served: Said = field(default_factory=dict)
     asked: Said = field(default_factory=dict)
     ended: Said = field(default_factory=dict)
+    _told: dict[str, list[Told]] = field(default_factory=dict)
+    _seen: dict[str, list[Seen]] = field(default_factory=dict)
 
     @property
     def cluster(self) -> Cluster:
@@ -44,7 +47,7 @@ class Exchange:
         self.served = self.fleet.run_each({name: transfer.serve(self.token, self.ends(name)) for name in self.names})
         try:
             for name in self.up:
-                self._take(name, transfer.parse_ports(self.served[name].printed))
+                self._take(name, _strictly(name, partial(transfer.parse_ports, self.served[name].printed)))
             self.asked = self.fleet.run_each({name: self._ask(name) for name in self.up})
         finally:
             ends = {name: transfer.end(self.token, self.ends(name)) for name in self.up}
@@ -109,10 +112,11 @@ class Exchange:
 
     def large(self, node: Node) -> Iterator[Talk]:
         """Ask the first pod of every node, and the last one of this node, for what meets trouble with sizes."""
-        last = {peer.name: (peer.pods[-1] if peer == node else peer.pods[0]) for peer in self.fleet.nodes if peer.pods}
         mtu = self.cluster.underlay_mtu - self.numbers.less
         for peer, pod, ports in self.others():
-            if pod == last[peer.name] and pod != node.pods[0] and self.connected(node, peer):
+            here = peer == node
+            far = pod == (peer.pods[-1] if here else peer.pods[0]) and not (here and len(peer.pods) == 1)
+            if node.pods and far and self.connected(node, peer):
                 yield Talk("tcp", pod.address, ports.tcp, LARGE, LONG)
                 yield Talk("whole", pod.address, ports.udp, mtu - transfer.HEADERS, DEADLINE)
                 yield Talk("udp", pod.address, ports.udp, mtu, DEADLINE)  # with its headers two fragments
@@ -120,21 +124,20 @@ class Exchange:
     def talks(self, node: Node) -> set[tuple[IPv4Address, Talk]]:
         """Say which pod of a node is asked for which exchange."""
         small = {(pod.address, talk) for pod in node.pods for talk in self.short(node) if talk.to != pod.address}
-        return small | {(node.pods[0].address, talk) for talk in self.large(node) if node.pods}
+        return small | {(node.pods[0].address, talk) for talk in self.large(node)}
 
     def pings_of_pods(self, node: Node) -> Iterator[Ping]:
         """Ask all nodes, and the host outside."""
         beyond = self.numbers.beyond
         for peer in self.fleet.nodes:
-            yield Ping(peer.ip, DEADLINE if (beyond.own if peer == node else beyond.outward) else QUIET)
+            yield Ping(peer.ip, _patience(nodes.pod_to_node(beyond, self.cluster, node, peer)))
         if self.outside:
-            yield Ping(self.outside, DEADLINE if beyond.outward else QUIET)
+            yield Ping(self.outside, _patience(nodes.pod_to_outside(beyond, self.cluster, node, self.outside)))
 
     def pings_of_node(self, node: Node) -> Iterator[Ping]:
         """Ask all pods."""
-        beyond = self.numbers.beyond
         for peer, pod, _ in self.others():
-            yield Ping(pod.address, DEADLINE if (beyond.own if peer == node else beyond.pod) else QUIET)
+            yield Ping(pod.address, _patience(nodes.node_to_pod(self.numbers.beyond, node, peer)))
 
     def pings_of_outside(self) -> Iterator[Ping]:
         """Ask the nodes on its segment, and their pods by way of them."""
@@ -142,17 +145,22 @@ class Exchange:
             if self.outside and self.outside in node.address.network:
                 yield Ping(node.ip, DEADLINE)
                 for pod in node.pods:
-                    yield Ping(pod.address, DEADLINE if self.numbers.beyond.inward else QUIET, via=node.ip)
+                    yield Ping(pod.address, _patience(Promise(self.numbers.beyond.inward)), via=node.ip)
 
     def told(self, name: str) -> list[Told]:
         """Return how a host's exchanges ended; fail the test if it did not say."""
         self.served[name].read()
-        return _strictly(name, lambda: transfer.parse_told(self.asked[name].read()))
+        if name not in self._told:
+            self._told[name] = _strictly(name, partial(transfer.parse_told, self.asked[name].read()))
+        return self._told[name]
 
     def seen(self, name: str) -> list[Seen]:
         """Return whose pings a host has seen; fail the test if it did not say."""
         self.served[name].read()
-        return _strictly(name, lambda: [*transfer.parse_seen(self.ended[name].read(), len(self.ends(name)))])
+        if name not in self._seen:
+            printed, ends = self.ended[name].read(), len(self.ends(name))
+            self._seen[name] = _strictly(name, partial(transfer.parse_seen, printed, ends))
+        return self._seen[name]
 
     def told_outside(self) -> IPv4Address:
         """Return the address of the host outside; fail the test if it did not tell."""
@@ -192,6 +200,11 @@ class Exchange:
         names = {pod.address: label(node, pod) for node in self.cluster.nodes for pod in node.pods}
         names |= {node.ip: node.name for node in self.cluster.nodes}
         return names | ({self.outside: self.fleet.outside} if self.outside and self.fleet.outside else {})
+
+
+def _patience(promise: Promise | None) -> int:
+    """Say how long to wait for a reply: where none is promised, shortly."""
+    return DEADLINE if promise and promise.ttl else QUIET
 
 
 def _rows(rows: Iterator[Talk] | Iterator[Ping]) -> str:

@@ -6,7 +6,7 @@ all ask, then all are ended and tell whose pings they have seen.
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -175,15 +175,13 @@ def _told(found: re.Match[str]) -> Told:
     return Told(kind, *between, int(size), peer=IPv4Address(words))
 
 
-def parse_seen(printed: str, ends: int) -> Iterator[Seen]:
+def parse_seen(printed: str, ends: int) -> list[Seen]:
     """Read whose pings a host has seen; NotToldError unless each of its ends has told."""
     lines = _lines(printed)
-    if (ended := sum(1 for line in lines if ENDED.fullmatch(line))) != ends:
-        raise NotToldError(f"{ended} of {ends} ends said what they have seen")
-    for line in lines:
-        if not ENDED.fullmatch(line):
-            found = _match(SEEN, line)
-            yield Seen(IPv4Address(found[1]), IPv4Address(found[2]), IPv4Address(found[3]))
+    told = [line for line in lines if not ENDED.fullmatch(line)]
+    if len(lines) - len(told) != ends:
+        raise NotToldError(f"{len(lines) - len(told)} of {ends} ends said what they have seen")
+    return [Seen(*map(IPv4Address, _match(SEEN, line).groups())) for line in told]
 
 
 def _lines(printed: str) -> list[str]:
