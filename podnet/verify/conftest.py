@@ -14,7 +14,7 @@ from podnet.state import State
 from podnet.verify.exchange import Exchange
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import NUMBERS, Numbers
-from podnet.verify.plugin import FLEET, HERE, NOT_ASKED
+from podnet.verify.plugin import FLEET, HERE, NOT_ASKED, NOT_LOOKED_AT
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -83,10 +83,11 @@ def told(answers: dict[str, Answer], cluster: Cluster) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def exchange(fleet: Fleet, numbers: Numbers) -> Exchange:
+def exchange(fleet: Fleet, numbers: Numbers, pytestconfig: pytest.Config) -> Exchange:
     """Have all pods, nodes and the host outside talk to each other."""
     exchange = Exchange(fleet, numbers)
     exchange.run()
+    pytestconfig.stash[NOT_LOOKED_AT] = [line for line in (exchange.left_out, exchange.nobody_outside) if line]
     return exchange
 
 

@@ -17,8 +17,9 @@ use constant {
     ECHO_REQUEST    => 8,
     TIME_EXCEEDED   => 11,
     IP_MTU_DISCOVER => 10,        # linux/in.h
-    DONT_FRAGMENT   => 2,
+    PROBE           => 3,         # never in fragments, whatever was learnt of the path before
     MAY_FRAGMENT    => 0,
+    UNACKNOWLEDGED  => 0x5411,    # SIOCOUTQ, tcp(7)
     AF_PACKET       => 17,
     ETHERTYPE_IPV4  => 0x0800,
     ABREAST         => 32,        # exchanges at once in one end
@@ -118,8 +119,7 @@ sub talk {
     my $words = '';
     my $peer = eval {
         local $SIG{ALRM} = sub { die "$words\n" };
-        alarm($seconds);
-        my $peer = ($kind eq 'tcp' ? \&tcp : \&udp)->($to, $port, $size, $kind eq 'whole', \$words);
+        my $peer = ($kind eq 'tcp' ? \&tcp : \&udp)->($to, $port, $size, $seconds, \$words, $kind eq 'whole');
         alarm(0);
         $peer;
     };
@@ -127,27 +127,44 @@ sub talk {
     say_line($kind, $own, $to, $size, $problem ? "failed $problem" : "ok $peer");
 }
 
+# `seconds` are those in which nothing moves: how fast the wire is nobody promises.
 sub tcp {
-    my ($to, $port, $size, undef, $words) = @_;
+    my ($to, $port, $size, $seconds, $words) = @_;
     socket(my $socket, PF_INET, SOCK_STREAM, 0) or die "socket: $!\n";
-    my $content = content($size);
     $$words = 'nothing answered when it connected';
+    alarm($seconds);
     connect($socket, sockaddr_in($port, inet_aton($to))) or die "it could not connect: $!\n";
-    $$words = "it connected, then stalled on the way there: of $size bytes not all arrived";
-    sent($socket, pack('N', $size) . $content) or die "$$words: $!\n";
-    my $peer = received($socket, 4);
-    die "$$words, and the connection was closed\n" if length $peer < 4;
-    $$words = "$size bytes arrived there, then it stalled on the way back";
-    my $back = received($socket, $size);
-    die sprintf("%s: %d bytes came back\n", $$words, length $back) if length $back < $size;
-    compare($content, $back);
-    return inet_ntoa($peer);
+    alarm(0);
+    my $content = content($size);
+    my ($out, $back) = (pack('N', $size) . $content, '');
+    my ($arrived, $before, $still) = (0, -1, 0);
+    while (length $back < $size + 4) {
+        my $written = length $out ? send($socket, $out, MSG_DONTWAIT) // 0 : 0;
+        substr($out, 0, $written) = '';
+        if (readable(TICK, $socket)) {
+            sysread($socket, $back, 65536, length $back) or die "the connection was cut: " . how_far($size, $arrived, $back) . "\n";
+        }
+        ioctl($socket, UNACKNOWLEDGED, my $queue = pack('i', 0)) // die "ioctl: $!\n";
+        $arrived = $size - length($out) - unpack('i', $queue);
+        $still = $arrived + length $back == $before ? $still + TICK : 0;
+        $before = $arrived + length $back;
+        die 'it connected, then stalled: ' . how_far($size, $arrived, $back) . "\n" if $still >= $seconds;
+    }
+    compare($content, substr($back, 4));
+    return inet_ntoa(substr($back, 0, 4));
+}
+
+sub how_far {
+    my ($size, $arrived, $back) = @_;
+    return sprintf '%d of %d bytes arrived there', $arrived < 0 ? 0 : $arrived, $size if $arrived < $size && !length $back;
+    return sprintf 'all %d bytes arrived there, %d came back', $size, length $back > 4 ? length($back) - 4 : 0;
 }
 
 sub udp {
-    my ($to, $port, $size, $whole, $words) = @_;
+    my ($to, $port, $size, $seconds, $words, $whole) = @_;
+    alarm($seconds);
     socket(my $socket, PF_INET, SOCK_DGRAM, 0) or die "socket: $!\n";
-    setsockopt($socket, 0, IP_MTU_DISCOVER, pack('i', $whole ? DONT_FRAGMENT : MAY_FRAGMENT)) or die "setsockopt: $!\n";
+    setsockopt($socket, 0, IP_MTU_DISCOVER, pack('i', $whole ? PROBE : MAY_FRAGMENT)) or die "setsockopt: $!\n";
     connect($socket, sockaddr_in($port, inet_aton($to))) or die "it could not send: $!\n";
     my $content = content($size);
     for (my $times = 1; ; $times++) {

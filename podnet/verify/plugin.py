@@ -23,11 +23,6 @@ DISRUPTIVE = HERE / "disruptive"
 """Where the tests are that change hosts."""
 OUTSIDE = HERE / "test_outside.py"
 """What needs a host that is no member."""
-BESIDE = HERE / "test_nodes.py"
-"""What looks at the rest of it."""
-NOT_LOOKED_AT = (
-    "podnet: how a host that is no member reaches pods, and sees them, was not looked at: name one with --outside=HOST"
-)
 
 NOT_ASKED = (
     "nothing is verified without --hosts or --inventory (for a lab: --hosts=node1,node2,node3); "
@@ -36,6 +31,7 @@ NOT_ASKED = (
 FLEET = pytest.StashKey[Fleet]()
 SSH_CONFIG = pytest.StashKey[SshConfig]()
 REPLIES = pytest.StashKey[list[Reply]]()
+NOT_LOOKED_AT = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -126,6 +122,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(line)
     elif any(HERE in Path(report.fspath).absolute().parents for report in terminalreporter.stats.get("skipped", ())):
         terminalreporter.write_line(f"podnet: {NOT_ASKED}", red=True, bold=True)
-    ran = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
-    if not config.getoption("outside") and any(Path(report.fspath).absolute() == BESIDE for report in ran):
-        terminalreporter.write_line(NOT_LOOKED_AT)
+    for line in config.stash.get(NOT_LOOKED_AT, ()):
+        terminalreporter.write_line(line)

@@ -19,7 +19,7 @@ def _fail_if(problems: Iterator[str]) -> None:
 
 def _from_node(node: Node, exchange: Exchange) -> Iterator[str]:
     beyond = exchange.numbers.beyond
-    for peer, pod, _ in exchange.others():
+    for peer, pod, _ in exchange.asked_by(node):
         yield from exchange.broken(node.ip, pod.address, nodes.node_to_pod(beyond, node, peer))
 
 

@@ -15,7 +15,7 @@ PROGRAM = Path(__file__).with_name("exchange.pl")
 LIFE = 60  # seconds after which whatever still listens ends by itself: the controller may have died
 DEADLINE = 3  # seconds for an answer: time for a SYN that was lost, and for ARP
 QUIET = 1  # seconds in which nothing is to come
-LONG = 8  # seconds for a large transfer, of which TCP repeats what was lost
+LONG = 4  # seconds in which nothing of a large transfer moves: TCP repeats what was lost, and again
 SMALL = 64
 LARGE = 1024 * 1024
 HEADERS = 20 + 8  # IPv4 and UDP
@@ -44,7 +44,10 @@ class Ports:
 
 @dataclass(frozen=True)
 class Talk:
-    """What `kind` of exchange is asked for, from whoever asks to a port, with how many bytes of content."""
+    """What `kind` of exchange is asked for, from whoever asks to a port, with how many bytes of content.
+
+    `seconds` is how long to wait for an answer, or for the next bytes of it.
+    """
 
     kind: str
     to: IPv4Address
@@ -102,49 +105,66 @@ class End:
     netns: str
     address: str
 
-    @property
-    def enter(self) -> str:
-        """Spell what comes before a command."""
-        return f"ip netns exec {self.netns} " if self.netns else ""
+    def __str__(self) -> str:
+        """Spell it as the scripts below read it."""
+        return f"{self.netns or '-'} {self.address}"
 
 
 def serve(token: str, ends: Iterable[End]) -> str:
-    """Spell: listen in all these ends of a host. If one cannot, those before it are ended."""
-    lines = []
-    for end in ends:
-        lines += [f'{end.enter}perl -e "$code" serve {token} {LIFE} {end.address} {int(bool(end.netns))}']
-        lines += [f'started="$started {end.netns or "-"}"']
-    back = f"""for end in $started; do
-  case $end in -) enter= ;; *) enter="ip netns exec $end" ;; esac
-  $enter perl -e "$code" end {token} >&2
-done"""
-    return "\n".join([_head(), "started=", f"trap 'test $? = 0 || {back}' EXIT", *lines])
+    """Spell: listen in all these ends of a host, in a pod's also at ports. If one cannot, those before it are ended."""
+    back = f'for netns in $started; do at "$netns" end {token} >&2; done'
+    act = f"""ports=1
+  if [ "$netns" = - ]; then ports=0; fi
+  at "$netns" serve {token} {LIFE} "$address" $ports </dev/null
+  started="$started $netns\""""
+    return "\n".join([_head(), "started=", f"trap 'test $? = 0 || {{ {back}; }}' EXIT", _each(map(str, ends), act)])
 
 
-def ask(token: str, rounds: Iterable[tuple[End, Iterable[str]]], lists: dict[str, str]) -> str:
-    """Spell: have ends of a host ask at the same time. `lists` are spelled rows by a name; each end asks for two.
+@dataclass(frozen=True)
+class Asked:
+    """What a host's ends ask: each pod for `talks`, the first one also for the `large` ones; and for pings."""
 
-    The lists are said once, whatever the number of pods: ssh takes the script as one word of at most 128 KiB.
-    """
-    said = [f"{name}='{rows}'" for name, rows in lists.items()]
-    started = [
-        f'{end.enter}perl -e "$code" ask {token} {end.address} {" ".join(words)} & all="$all $!"'
-        for end, words in rounds
-    ]
-    return "\n".join([_head(), *said, "all=", *started, "for each in $all; do wait $each; done"])
+    talks: tuple[Talk, ...] = ()
+    large: tuple[Talk, ...] = ()
+    of_pods: tuple[Ping, ...] = ()
+    of_host: tuple[Ping, ...] = ()
+
+
+def ask(token: str, ends: Iterable[End], asked: Asked) -> str:
+    """Spell: have all these ends of a host ask at the same time. What is asked is said once for all of them."""
+    act = f"""case $netns in -) mine= pings=$of_host ;; *) mine=$talks$large pings=$of_pods large= ;; esac
+  at "$netns" ask {token} "$address" "$mine" "$pings" </dev/null &
+  all="$all $!\""""
+    said = [f"{name}='{_rows(rows)}'" for name, rows in vars(asked).items()]
+    return "\n".join([_head(), *said, "all=", _each(map(str, ends), act), "for each in $all; do wait $each; done"])
 
 
 def end(token: str, ends: Iterable[End]) -> str:
     """Spell: end what listens in these ends, and have it tell what it has seen."""
-    return "\n".join([_head(), *(f'{end.enter}perl -e "$code" end {token}' for end in ends)])
+    return "\n".join([_head(), _each(map(str, ends), f'at "$netns" end {token} </dev/null')])
+
+
+def _rows(rows: Iterable[object]) -> str:
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _each(rows: Iterable[str], act: str) -> str:
+    return "\n".join(["while read -r netns address; do", f"  {act}", "done <<'EOF'", *rows, "EOF"])
 
 
 def _head() -> str:
+    """Say the program once, whatever the number of ends: ssh takes a script as one word of at most 128 KiB."""
     missing = 'echo "perl is needed: install perl-base" >&2; exit 1'
     return f"""set -eu
 if ! command -v perl >/dev/null; then {missing}; fi
 echo '{MARK}'
-code={shlex.quote(_program())}"""
+code={shlex.quote(_program())}
+at() {{
+  inside="ip netns exec $1"
+  if [ "$1" = - ]; then inside=; fi
+  shift
+  $inside perl -e "$code" "$@"
+}}"""
 
 
 def _program() -> str:
