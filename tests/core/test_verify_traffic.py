@@ -118,7 +118,7 @@ def test_what_hosts_are_sent_is_perl() -> None:
     script = transfer.end("token", [End("", "")])
     assert "\n#" not in script
     code = subprocess.run(
-        ["sh"], input=f'{script.partition("perl -e")[0]}printf %s "$code"', text=True, capture_output=True, check=True
+        ["sh"], input=f'{script.partition("at() {")[0]}printf %s "$code"', text=True, capture_output=True, check=True
     )
     program = code.stdout.partition(f"{transfer.MARK}\n")[2]
     done = subprocess.run(["perl", "-c", "-e", program], capture_output=True, text=True, check=False)
