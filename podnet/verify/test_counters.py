@@ -14,6 +14,7 @@ def bursts(fleet: Fleet, numbers: Numbers) -> Bursts:
     return Bursts(fleet, numbers)
 
 
+@pytest.mark.scenario(7)
 def test_counters_rise_on_the_way_and_nowhere_else(node: Node, bursts: Bursts) -> None:
     """A burst of pings is counted both ways by each device that it should pass, at both ends, and by no other."""
     if found := bursts.faults(node):

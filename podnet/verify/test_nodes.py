@@ -23,6 +23,7 @@ def _from_node(node: Node, exchange: Exchange) -> Iterator[str]:
         yield from exchange.broken(node.ip, pod.address, nodes.node_to_pod(beyond, node, peer))
 
 
+@pytest.mark.scenario(6)
 def test_a_node_reaches_pods_as_the_mode_says(node: Node, exchange: Exchange) -> None:
     """Its own and those of other nodes reply to it, with a TTL that tells who routes; or they do not."""
     _fail_if(_from_node(node, exchange))
@@ -35,6 +36,7 @@ def _to_nodes(node: Node, exchange: Exchange) -> Iterator[str]:
             yield from exchange.broken(pod.address, peer.ip, promise)
 
 
+@pytest.mark.scenario(6)
 def test_pods_reach_nodes_as_the_mode_says(node: Node, exchange: Exchange) -> None:
     """Their own one and the others reply to them; or they do not."""
     _fail_if(_to_nodes(node, exchange))
@@ -46,6 +48,7 @@ def _sources(node: Node, exchange: Exchange) -> Iterator[str]:
         yield from exchange.unlike(node.name, pod.address, node.ip, source)
 
 
+@pytest.mark.scenario(6)
 def test_a_node_sees_pods_under_the_address_that_the_inventory_says(node: Node, exchange: Exchange) -> None:
     """Pods of other nodes are seen as their node if `masquerade` is True, else as themselves; its own as themselves."""
     _fail_if(_sources(node, exchange))

@@ -22,6 +22,7 @@ def _inward(node: Node, exchange: Exchange) -> Iterator[str]:
         yield from exchange.unlike(node.name, outside, pod.address, Source(outside, surely=bool(inward)))
 
 
+@pytest.mark.scenario(6)
 def test_the_outside_reaches_pods_as_the_mode_says(node: Node, exchange: Exchange) -> None:
     """A packet for a pod that is handed to the pod's node arrives, from whom it is from; or it does not.
 
@@ -40,6 +41,7 @@ def _outward(node: Node, exchange: Exchange) -> Iterator[str]:
         yield from exchange.unlike(exchange.fleet.outside, pod.address, outside, source)
 
 
+@pytest.mark.scenario(6)
 def test_pods_reach_the_outside_under_the_address_that_the_inventory_says(node: Node, exchange: Exchange) -> None:
     """The host outside sees the node's address if `masquerade` is True, else the pod's; or nothing at all."""
     _fail_if(_outward(node, exchange))

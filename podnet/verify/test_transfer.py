@@ -38,6 +38,7 @@ def _small(node: Node, exchange: Exchange) -> Iterator[str]:
             yield f"{pair}: expected nothing to pass, saw {each.size} bytes there and back"
 
 
+@pytest.mark.scenario(5)
 def test_pods_talk_by_tcp_and_udp_as_the_mode_says(node: Node, exchange: Exchange) -> None:
     """Where pings pass, so do TCP and UDP, under the pod's own address; where none may pass, neither do these."""
     _fail_if(_small(node, exchange))
@@ -50,6 +51,7 @@ def _large(node: Node, exchange: Exchange) -> Iterator[str]:
             yield f"{pair}: expected {each.size} bytes there and back, saw {each.problem}; {HINT}"
 
 
+@pytest.mark.scenario(5)
 def test_large_transfers_arrive_whole(node: Node, exchange: Exchange) -> None:
     """1 MiB by TCP, a UDP datagram as large as the pod's MTU allows and one in fragments come back unchanged."""
     _fail_if(_large(node, exchange))
