@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,9 +59,13 @@ class Fleet:
 
     def run_all(self, script: Callable[[Node], str]) -> dict[str, Answer]:
         """Run one script on every node, all at the same time."""
-        with ThreadPoolExecutor(min(PARALLEL, len(self.nodes))) as pool:
+        with ThreadPoolExecutor(min(PARALLEL, max(1, len(self.nodes)))) as pool:
             answers = pool.map(lambda node: self.run(node, script(node)), self.nodes)
             return {node.name: answer for node, answer in zip(self.nodes, answers, strict=True)}
+
+    def only(self, names: Collection[str]) -> "Fleet":
+        """Return the fleet of those nodes alone."""
+        return Fleet(self.cluster, {name: host for name, host in self.hosts.items() if name in names})
 
 
 def connect(specs: Sequence[str], options: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]]) -> dict[str, Host]:
@@ -94,12 +98,18 @@ class SshConfig:
         self.names = list(data)
         hosts = [line for name, host in data.items() for line in _host(name, host, given)]
         shared = ["Host *", f"  ControlPath {self.folder}/%C", "  BatchMode yes"]
+        # A host that goes down in the middle of an answer never ends the connection: nobody is there to say so.
+        shared += ["  ServerAliveInterval 10", "  ServerAliveCountMax 3"]
         self.path.write_text("\n".join([*hosts, *shared]) + "\n")
+
+    def disconnect(self) -> None:
+        """End the shared connections. Those to a host that reboots would not end by themselves."""
+        for name in self.names:
+            subprocess.run(["ssh", "-F", self.path, "-O", "exit", name], capture_output=True, check=False)
 
     def close(self) -> None:
         """End the shared connections and remove the file."""
-        for name in self.names:
-            subprocess.run(["ssh", "-F", self.path, "-O", "exit", name], capture_output=True, check=False)
+        self.disconnect()
         for file in self.folder.iterdir():
             file.unlink(missing_ok=True)  # a connection that ends takes its socket away by itself
         self.folder.rmdir()

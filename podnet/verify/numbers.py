@@ -37,7 +37,7 @@ class Numbers:
     A router takes one from the TTL, a switch none; None: no reply may come. `less` are the bytes by which a pod's
     largest packet is smaller than the underlay's. `wire` says for two nodes how their pods' packets cross: wrapped,
     or None where they are to be seen as they are. Without `across`, or where pods have a wire of their own
-    (`elsewhere`), nothing may be seen at all.
+    (`elsewhere`), nothing may be seen at all. Without `comes_back` an apply is needed after a reboot.
     """
 
     same_node: int
@@ -45,6 +45,7 @@ class Numbers:
     less: int = 0
     wire: Callable[[Node, Node], Wrapping | None] = lambda _, __: None
     elsewhere: bool = False
+    comes_back: bool = True
 
     @property
     def on_uplink(self) -> bool:
@@ -114,7 +115,7 @@ NUMBERS = {
     "ipvlan": Numbers(64, 64),
     "macvlan": Numbers(64, 64),
     "proxy_arp": Numbers(63, 62),
-    "sriov": Numbers(64, 64, elsewhere=True),
+    "sriov": Numbers(64, 64, elsewhere=True, comes_back=False),
     "udp": Numbers(64, 62, 28, always(FOU)),
     "veth_pair": Numbers(64, None),
     "vxlan": Numbers(64, 62, 50, always(VXLAN)),

@@ -6,6 +6,7 @@
 pytest says so: testinfra's default, the machine that pytest runs on, is never touched.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ NOT_ASKED = (
     "this machine is never probed"
 )
 FLEET = pytest.StashKey[Fleet]()
+DATA = pytest.StashKey[Mapping[str, Mapping[str, Any]]]()
+"""What the inventory says, host by host."""
 SSH_CONFIG = pytest.StashKey[SshConfig]()
 REPLIES = pytest.StashKey[list[Reply]]()
 
@@ -42,6 +45,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--disruptive",
         action="store_true",
         help="also run what changes hosts: applies, removes a member, reboots, switches modes; not for production",
+    )
+    group.addoption(
+        "--other-mode",
+        choices=sorted(NUMBERS),
+        help="with --disruptive: the mode to switch to and back from (default: the one that has least in common)",
+    )
+    group.addoption(
+        "--spare-address",
+        metavar="ADDRESS",
+        help="with --disruptive: an address for the last host to move to and back (default: one of its segment that "
+        "nobody answers for)",
+    )
+    group.addoption(
+        "--reboot-command",
+        metavar="COMMAND",
+        help="with --disruptive: run this here for each {host}, instead of `systemctl reboot` there",
     )
 
 
@@ -59,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(HERE)]
     try:
-        data = inventory.load(inventory_of(config))
+        config.stash[DATA] = data = inventory.load(inventory_of(config))
         cluster = ours.read(data)
     except (ClusterError, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
