@@ -13,6 +13,16 @@ alike() {
     sed -E 's/_timer +[0-9.]+//g; s/ (valid|preferred)_lft [^ ]+//g; s/ expires [^ ]+//; s/ linkdown//; s/ +$//'
 }
 none() { test $? = 1; }  # grep's way to say that there is nothing
+placed() {  # says of each line of nft's in which chain of which table it is, and where: chains come in any order
+  while IFS= read -r line; do
+    case $line in
+      table*) table=$line chain= at=100 ;;
+      *\{) chain=$line at=100 ;;
+    esac
+    at=$((at + 1))
+    echo "$table $chain $at $line"
+  done
+}
 tables() {
   for dev in $(cd /sys/class/net; ls); do if [ -d "/sys/class/net/$dev" ]; then ip -d link show "$dev" | alike; fi; done
   ip -o -4 addr show | alike
@@ -35,7 +45,7 @@ done
 for tool in iptables-save ip6tables-save; do
   if command -v $tool >/dev/null; then $tool | grep -v '^[#:]' | sort || none; fi
 done
-if command -v nft >/dev/null; then nft list ruleset | sed -E 's/ packets [0-9]+ bytes [0-9]+//'; fi
+if command -v nft >/dev/null; then nft list ruleset | sed -E 's/ packets [0-9]+ bytes [0-9]+//' | placed | sort; fi
 if command -v wg >/dev/null; then wg show all allowed-ips | sed 's/\t[^\t]*\t/ /' | sort; fi
 for folder in podnet systemd/system systemd/network modules-load.d sysctl.d NetworkManager/conf.d; do
   if [ -d /etc/$folder ]; then find /etc/$folder \( -name '*.key' -o -type l \) | sort; fi

@@ -95,26 +95,28 @@ class Pings:
         return [loss for name, answer in answers.items() for loss in parse(self.pairs[name], answer.printed)]
 
 
-def start(wanted: Iterable[Pair]) -> str:
+def start(wanted: Sequence[Pair]) -> str:
     """Spell: begin to ping, wait for a first reply to each, and print the folder that knows of it.
 
     The first packet may find no neighbour yet; what is lost before the first reply is not counted.
     """
+    files = " ".join(map(str, range(len(wanted))))
     pings = "\n".join(
-        f'ip netns exec {pair.netns} ping -n -i {INTERVAL} -w {LONGEST} {pair.to.address} >"{i}" 2>&1 </dev/null &\n'
+        f"ip netns exec {pair.netns} ping -n -i {INTERVAL} -w {LONGEST} {pair.to.address} >>{i} 2>&1 </dev/null &\n"
         "echo $! >>pids"
         for i, pair in enumerate(wanted)
     )
     return f"""set -eu
 folder=$(mktemp -d)
 cd "$folder"
+touch {files}
 {pings}
 tries=0
-for said in [0-9]*; do
-  until grep -q 'bytes from' "$said"; do
+for said in {files}; do
+  until grep -q 'bytes from' $said; do
     tries=$((tries + 1))
     if [ $tries = {FIRST} ]; then
-      echo "no reply to a ping before anything was changed: $(tail -n 1 "$said")" >&2
+      echo "no reply to a ping before anything was changed: $(tail -n 1 $said)" >&2
       kill $(cat pids)
       rm -r "$folder"
       exit 1

@@ -9,7 +9,7 @@ import pytest
 
 from podnet.cluster import Node
 from podnet.differences import differences, words
-from podnet.state import TABLES, State
+from podnet.state import TABLES, Item, Neighbour, State
 from podnet.verify.disruptive import health
 from podnet.verify.disruptive.losses import Loss
 from podnet.verify.disruptive.operating import Operator, fail_if, fail_if_lost
@@ -60,8 +60,13 @@ def _of_it(operator: Operator, others: list[Node], member: Node) -> Iterator[str
     yield from problems
     for name, state in have.items():
         for space, tables in (("", state), *((f"pod {netns}: ", pod) for netns, pod in sorted(state.pods.items()))):
-            items = (item for table in TABLES for item in getattr(tables, table))
+            items = [item for table in TABLES for item in getattr(tables, table) if not _is_learned(item)]
             yield from (f"{name}: {space}{said}" for item in items if names(said := words(item), member))
+
+
+def _is_learned(item: Item) -> bool:
+    """Say whether it is an answer to ARP, which the kernel forgets by itself."""
+    return isinstance(item, Neighbour) and not item.permanent
 
 
 def names(said: str, member: Node) -> bool:
