@@ -1,7 +1,8 @@
 """A host written down line by line, whoever's what is: two dumps are equal if nothing is left and nothing is gone.
 
 Left out is what the kernel counts up or finds out by itself: indices, timers, neighbours that it has learned, lifetimes
-of leases, counters of rules; and WireGuard's public keys, since a mode that is left takes its private key along.
+of leases, counters of rules; chains that let everything pass, which iptables makes by the way and never removes; and
+WireGuard's public keys, since a mode that is left takes its private key along.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,15 +14,15 @@ alike() {
     sed -E 's/_timer +[0-9.]+//g; s/ (valid|preferred)_lft [^ ]+//g; s/ expires [^ ]+//; s/ linkdown//; s/ +$//'
 }
 none() { test $? = 1; }  # grep's way to say that there is nothing
-placed() {  # says of each line of nft's in which chain of which table it is, and where: chains come in any order
+placed() {  # says of each rule in which table and chain it is, and where: chains come in any order
+  table='' chain='' at=100
   while IFS= read -r line; do
     case $line in
-      table*) table=$line chain= at=100 ;;
+      table*|\**) table=$line chain='' at=100 ;;
       *\{) chain=$line at=100 ;;
+      *) at=$((at + 1)); printf '%s\n' "$table $chain $at $line" ;;
     esac
-    at=$((at + 1))
-    echo "$table $chain $at $line"
-  done
+  done | sort
 }
 tables() {
   for dev in $(cd /sys/class/net; ls); do if [ -d "/sys/class/net/$dev" ]; then ip -d link show "$dev" | alike; fi; done
@@ -43,9 +44,14 @@ for netns in $(ip netns list | sed 's/ .*//' | sort); do
   ip netns exec "$netns" grep -rsH . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward | sort
 done
 for tool in iptables-save ip6tables-save; do
-  if command -v $tool >/dev/null; then $tool | grep -v '^[#:]' | sort || none; fi
+  if command -v $tool >/dev/null; then
+    $tool | sed -E '/^(#|COMMIT)/d; s/ \[[0-9:]*\]$//; /^:.* ACCEPT$/d' | placed
+  fi
 done
-if command -v nft >/dev/null; then nft list ruleset | sed -E 's/ packets [0-9]+ bytes [0-9]+//' | placed | sort; fi
+if command -v nft >/dev/null; then
+  nft list ruleset |
+    sed -E 's/ packets [0-9]+ bytes [0-9]+//; /^[[:space:]]*\}?$/d; /hook .* policy accept;$/d' | placed
+fi
 if command -v wg >/dev/null; then wg show all allowed-ips | sed 's/\t[^\t]*\t/ /' | sort; fi
 for folder in podnet systemd/system systemd/network modules-load.d sysctl.d NetworkManager/conf.d; do
   if [ -d /etc/$folder ]; then find /etc/$folder \( -name '*.key' -o -type l \) | sort; fi
