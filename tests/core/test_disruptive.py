@@ -166,7 +166,7 @@ class Clumsy(Operator):
 def operator(tmp_path: Path) -> Clumsy:
     """Make up one that has no hosts."""
     given = Arrangement(hosts(), "vxlan")
-    return Clumsy(Fleet(given.cluster, {}), given, tmp_path, tmp_path, lambda: None)
+    return Clumsy(Fleet(given.cluster, {}), given, tmp_path, tmp_path, lambda: None, lambda _: None)
 
 
 def test_what_cannot_be_put_back_is_told(tmp_path: Path) -> None:

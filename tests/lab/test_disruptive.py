@@ -125,11 +125,11 @@ FAULTS = {
         "no reply",
     ),
     "a moved host is not known to one": (
-        *("test_address.py", "after1:node1:bridge fdb del $(bridge fdb show dev flannel.1 | grep 254) dev flannel.1"),
+        *("test_address.py", "after2:node1:bridge fdb del $(bridge fdb show dev flannel.1 | grep 254) dev flannel.1"),
         "node3 is at 192.168.56.254/24, and not all was as it should be:\n  node1: missing FDB entry: ",
     ),
     "a former address is still known": (
-        *("test_address.py", "after2:node1:bridge fdb add 02:00:00:00:00:01 dev flannel.1 dst 192.168.56.254"),
+        *("test_address.py", "after3:node1:bridge fdb add 02:00:00:00:00:01 dev flannel.1 dst 192.168.56.254"),
         "node3 is at 192.168.56.13/24 again, and not all was as before:\n  node1: extra FDB entry: ",
     ),
     "a switch leaves a route": (
@@ -175,13 +175,15 @@ def test_host_that_comes_back_without_its_network_is_named(vxlan: At) -> None:
 
 
 def test_what_cannot_be_given_back_is_told_loudly(vxlan: At) -> None:
-    """A stranger's rule that podnet cannot take away: how hosts are left is said at the end, and no more is run."""
-    dropped = "--clumsy=after2:node1:iptables -I FORWARD -p icmp -j DROP"
-    done = disrupt(vxlan, "-p", "tests.lab.clumsy", dropped, f"--clumsy-lab={vxlan.name}", file="test_member.py")
-    vxlan.sh("node1", "iptables -D FORWARD -p icmp -j DROP")
+    """A stranger's entry that podnet cannot take away: how hosts are left is said at the end, and no more is run."""
+    script = "ip neigh replace 192.168.56.12 lladdr 02:00:00:00:00:01 dev eth0 nud permanent"
+    clumsy = ("-p", "tests.lab.clumsy", f"--clumsy=after2:node1:{script}", f"--clumsy-lab={vxlan.name}")
+    done = disrupt(vxlan, *clumsy, f"{FOLDER}/test_member.py", file="test_switch.py")
+    vxlan.sh("node1", "ip neigh del 192.168.56.12 dev eth0")
     assert done.code == 1, done.said
     assert "with node3 again not all was as it should be:\n  node1/pod1 -> node2/pod1: expected a reply" in done.out
-    assert "NOT GIVEN BACK: node3 was removed from the cluster" in done.out
+    assert "podnet: NOT GIVEN BACK: node3 was removed from the cluster" in done.out
+    assert "nothing more is changed: node3 was removed from the cluster" in done.out
 
 
 def test_interrupted_in_the_middle_it_gives_all_back(vxlan: At) -> None:

@@ -1,6 +1,7 @@
 """What these tests stand on: hosts that are as they should be before anything is changed, and that are given back."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ def operator(fleet: Fleet, pytestconfig: pytest.Config, tmp_path_factory: pytest
         source=inventory_of(pytestconfig),
         folder=tmp_path_factory.mktemp("operator"),
         disconnect=pytestconfig.stash[SSH_CONFIG].disconnect,
+        say=lambda line: _say(pytestconfig, line),
     )
     try:
         problems = operator.wrong(operator.given)
@@ -38,6 +40,16 @@ def operator(fleet: Fleet, pytestconfig: pytest.Config, tmp_path_factory: pytest
     yield operator
     if operator.left:
         pytest.fail("\n".join(operator.left), pytrace=False)
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    """Write a line to the terminal at once, whatever pytest does with what tests print."""
+    plugins = config.pluginmanager
+    capture, reporter = plugins.getplugin("capturemanager"), plugins.getplugin("terminalreporter")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        if reporter:
+            reporter.ensure_newline()
+            reporter.write_line(line)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401  # private type

@@ -29,7 +29,9 @@ def wanted(fleet: Fleet, mode: str) -> dict[str, State]:
 
 def wrong(fleet: Fleet, mode: str) -> list[str]:
     """Say what of the tables and of the reach is not as it should be, hosts and pairs by name."""
-    return wrong_state(fleet, wanted(fleet, mode)) + wrong_reach(fleet, NUMBERS[mode])
+    state = wrong_state(fleet, wanted(fleet, mode))
+    # What is wrong in the tables does not settle by itself.
+    return state + wrong_reach(fleet, NUMBERS[mode], 0 if state else PATIENCE)
 
 
 def wrong_state(fleet: Fleet, want: dict[str, State]) -> list[str]:
@@ -53,7 +55,7 @@ def seen(fleet: Fleet, want: Mapping[str, State]) -> tuple[dict[str, State], lis
     return have, [answer.problem for answer in answers.values() if answer.problem]
 
 
-def wrong_reach(fleet: Fleet, numbers: Numbers, patience: float = PATIENCE) -> list[str]:
+def wrong_reach(fleet: Fleet, numbers: Numbers, patience: float) -> list[str]:
     """Ping from every pod to every pod, until all is as promised or `patience` is over."""
     return until_nothing(lambda: _wrong_reach(fleet, numbers), patience)
 

@@ -1,6 +1,5 @@
 """Whoever changes hosts for a test, and gives them back as they were, whatever happens meanwhile."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -56,6 +55,7 @@ class Operator:
     source: Path
     folder: Path
     disconnect: Callable[[], None]
+    say: Callable[[str], None]
     left: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
@@ -116,7 +116,7 @@ class Operator:
         """Apply what was given, unless all hosts are known to be so, and look whether they are; note it if not."""
         if self.now == self.given:
             return
-        print(f"\npodnet: putting {self.names} back as they were; wait for it", file=sys.stderr, flush=True)
+        self.say(f"podnet: putting {self.names} back as they were; wait for it")
         problems = ["it was interrupted"]
         try:
             self.apply(self.given)

@@ -71,7 +71,7 @@ def move(operator: Operator, pytestconfig: pytest.Config) -> Move:
     moved = operator.given.moved(node.name, str(new))
     with operator.borrowed(f"{node.name} was moved to {new}"):
         with another_address(operator, node, new), operator.counting(f"move of {node.name}", others) as losses:
-            before = health.wrong_reach(operator.fleet(operator.given), operator.given.numbers)
+            before = health.wrong_reach(operator.fleet(operator.given), operator.given.numbers, FOUND_WITHIN)
             operator.apply(moved)
             after = operator.wrong(moved)
             operator.apply(operator.given)
