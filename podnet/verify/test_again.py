@@ -9,6 +9,7 @@ from podnet.verify.fleet import Fleet
 from podnet.verify.plugin import inventory_of
 
 
+@pytest.mark.scenario(9)
 def test_second_apply_changes_nothing(fleet: Fleet, pytestconfig: pytest.Config, tmp_path: Path) -> None:
     """Asked what it would do (`--dry`), pyinfra itself finds no host to change."""
     deploy = tmp_path / "deploy.py"
