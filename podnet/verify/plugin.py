@@ -67,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave alone what changes hosts, unless it is asked for."""
     asked = config.getoption("disruptive")
-    return True if collection_path == DISRUPTIVE and not asked else None
+    return True if DISRUPTIVE in (collection_path, *collection_path.parents) and not asked else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -68,6 +68,11 @@ def test_it_is_left_out_unless_it_is_asked_for(vxlan: At) -> None:
     done = vxlan.verify("--collect-only", "-q")
     assert done.code == 0, done.said
     assert "disruptive" not in done.out
+    named = vxlan.verify(FOLDER)
+    assert "no tests ran" in named.out
+    named = vxlan.verify(f"{FOLDER}/test_switch.py")
+    assert named.code == 4
+    assert "test_switch.py changes hosts: say --disruptive if it may" in named.err
     asked = vxlan.verify("--collect-only", "-q", "--disruptive")
     listed = [line for line in asked.out.splitlines() if "::" in line]
     assert ["disruptive" in line for line in listed] == sorted("disruptive" in line for line in listed)

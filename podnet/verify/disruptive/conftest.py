@@ -14,9 +14,11 @@ from podnet.verify.plugin import DATA, DISRUPTIVE, SSH_CONFIG, inventory_of
 OPERATOR = pytest.StashKey[Operator]()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Verify first what is there, then change it."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Verify first what is there, then change it; refuse to if a file was named and `--disruptive` was not."""
     items.sort(key=lambda item: DISRUPTIVE in item.path.parents)
+    if items and DISRUPTIVE in items[-1].path.parents and not config.getoption("disruptive"):
+        raise pytest.UsageError(f"{items[-1].path.name} changes hosts: say --disruptive if it may")
 
 
 @pytest.fixture(scope="session")

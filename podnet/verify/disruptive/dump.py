@@ -11,7 +11,7 @@ from difflib import unified_diff
 SCRIPT = r"""set -eu
 alike() {
   sed -E 's/^[0-9]+: //; s/@[a-zA-Z0-9_.-]+//; s/ link-netn?s?(id)? ?[^ ]+//; s/ bridge_id.*//; s/ state [A-Z]+//' |
-    sed -E 's/_timer +[0-9.]+//g; s/ (valid|preferred)_lft [^ ]+//g; s/ expires [^ ]+//; s/ linkdown//; s/ +$//'
+    sed -E 's/_timer +[0-9.]+//g; s/ (valid|preferred)_lft [^ ]+//g; s/ expires [^ ]+//; s/ (linkdown|permaddr [^ ]+)//; s/ +$//'
 }
 none() { test $? = 1; }  # grep's way to say that there is nothing
 placed() {  # says of each rule in which table and chain it is, and where: chains come in any order

@@ -16,8 +16,8 @@ from podnet.verify import probe
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import NUMBERS, Numbers
 
-PATIENCE = 20
-"""Seconds for what the kernel settles by itself after a change: ARP, and WireGuard's next try after 5 s."""
+PATIENCE = 30
+"""Seconds for what settles by itself: ARP, WireGuard's next try after 5 s, a NIC that looks for its carrier."""
 STEP = 0.2
 
 

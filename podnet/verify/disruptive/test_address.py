@@ -31,6 +31,7 @@ def another_mac(operator: Operator, node: Node) -> Iterator[None]:
         operator.undo(node, moving.mac_script(dev, old), f"{dev} of {node.name} has not its own MAC {old}")
 
 
+@pytest.mark.scenario(12)
 def test_a_new_mac_of_the_uplink_needs_no_apply(operator: Operator) -> None:
     """Peers find it by ARP, tables are exact as they were, and an apply has nothing to do; the same on the way back."""
     *others, node = operator.hosts.nodes
@@ -102,21 +103,25 @@ def another_address(operator: Operator, node: Node, new: IPv4Interface) -> Itera
         operator.undo(node, back, f"{node.uplink} of {node.name} has the address {new} beside its own")
 
 
+@pytest.mark.scenario(12)
 def test_a_new_address_does_no_harm_before_the_apply(move: Move) -> None:
     """As long as the host still has the old one, all pairs reach each other, from wherever it speaks."""
     fail_if(move.before, f"{move.node.name} has {move.new} beside its own, and not all pairs reach each other")
 
 
+@pytest.mark.scenario(12)
 def test_a_new_address_is_known_to_all_after_one_apply(move: Move) -> None:
     """The inventory says it: tables are exact, and all pairs reach each other."""
     fail_if(move.after, f"{move.node.name} is at {move.new}, and not all was as it should be")
 
 
+@pytest.mark.scenario(12)
 def test_the_old_address_is_known_to_all_again(move: Move) -> None:
     """Nothing of the new one is left."""
     fail_if(move.back, f"{move.node.name} is at {move.node.address} again, and not all was as before")
 
 
+@pytest.mark.scenario(12)
 def test_a_move_loses_no_packet_of_the_others(move: Move) -> None:
     """Between no pods of the other nodes."""
     fail_if_lost(move.losses, f"the move of {move.node.name}")

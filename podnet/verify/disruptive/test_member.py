@@ -86,26 +86,31 @@ def _on_it(operator: Operator, member: Node) -> Iterator[str]:
         yield from (f"{name}: {said}" for said in differences(State(), state, operator.given.cluster.marks))
 
 
+@pytest.mark.scenario(10)
 def test_the_others_are_as_if_it_had_never_been(story: Story) -> None:
     """Their tables are exactly those of the smaller cluster, and all pairs of them reach each other."""
     fail_if(story.removal.wrong, f"without {story.member.name} not all was as it should be")
 
 
+@pytest.mark.scenario(10)
 def test_nothing_is_left_of_it(story: Story) -> None:
     """No table of the others names its address, its pods or its MAC, and on itself nothing is podnet's."""
     fail_if(story.leavings, f"expected no trace of {story.member.name}, saw")
 
 
+@pytest.mark.scenario(14)
 def test_its_removal_loses_no_packet_of_the_others(story: Story) -> None:
     """Between no pods of the other nodes."""
     fail_if_lost(story.removal.losses, f"the removal of {story.member.name}")
 
 
+@pytest.mark.scenario(10)
 def test_it_is_a_member_again_once_it_is_added(story: Story) -> None:
     """All tables are exact, and all pairs reach each other."""
     fail_if(story.addition.wrong, f"with {story.member.name} again not all was as it should be")
 
 
+@pytest.mark.scenario(14)
 def test_its_addition_loses_no_packet_of_the_others(story: Story) -> None:
     """Between no pods of the other nodes."""
     fail_if_lost(story.addition.losses, f"the addition of {story.member.name}")

@@ -81,6 +81,7 @@ def _inactive(hosts: Fleet, unit: str) -> list[str]:
     return problems
 
 
+@pytest.mark.scenario(11)
 def test_all_is_there_again_after_a_reboot(rebooted: list[str]) -> None:
     """Tables are exact and all pairs reach each other, by the hosts themselves where the mode can."""
     fail_if(rebooted, "after a reboot of all hosts not all was as it should be")

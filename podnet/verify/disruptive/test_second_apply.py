@@ -31,6 +31,7 @@ def again(operator: Operator) -> Again:
     return Again(applied, losses, [*dump.compared(before, operator.dump())])
 
 
+@pytest.mark.scenario(9)
 def test_second_apply_changes_nothing(again: Again) -> None:
     """Pyinfra says so of every host, and no line of any table, setting or file is another."""
     changed = [f"{name}, of which pyinfra says: {again.applied.said}" for name in sorted(again.applied.changed)]
@@ -38,6 +39,7 @@ def test_second_apply_changes_nothing(again: Again) -> None:
     fail_if(again.differences, "expected a second apply to change nothing on any host, saw")
 
 
+@pytest.mark.scenario(14)
 def test_second_apply_loses_no_packet(again: Again) -> None:
     """Between no pods, of one node or of two."""
     fail_if_lost(again.losses, "a second apply")

@@ -88,21 +88,25 @@ def connected(a: Numbers, b: Numbers) -> Numbers:
     return replace(a, across=a.across and b.across, same_node=min(a.same_node, b.same_node))
 
 
+@pytest.mark.scenario(13)
 def test_the_other_mode_is_exactly_itself(switch: Switch) -> None:
     """Tables are exact and pairs reach each other as it promises; nothing of the mode before is left."""
     fail_if(switch.between, f"in {switch.other} not all was as it should be")
 
 
+@pytest.mark.scenario(13)
 def test_the_first_mode_is_exactly_itself_again(switch: Switch) -> None:
     """Tables are exact, and pairs reach each other."""
     fail_if(switch.after, f"back from {switch.other} not all was as it should be")
 
 
+@pytest.mark.scenario(13)
 def test_the_switch_leaves_nothing(switch: Switch) -> None:
     """Every host is line by line as it was: tables, settings, files, strangers' things and pods."""
     fail_if(switch.leavings, f"expected {switch.other} to leave no line of any host other than it was, saw")
 
 
+@pytest.mark.scenario(14)
 def test_the_packets_it_loses_are_counted(switch: Switch) -> None:
     """How many they are is printed at the end; those that were sent last arrive."""
     cut_off = [loss for loss in switch.losses if loss.at_the_end]
