@@ -11,7 +11,8 @@ from difflib import unified_diff
 SCRIPT = r"""set -eu
 alike() {
   sed -E 's/^[0-9]+: //; s/@[a-zA-Z0-9_.-]+//; s/ link-netn?s?(id)? ?[^ ]+//; s/ bridge_id.*//; s/ state [A-Z]+//' |
-    sed -E 's/_timer +[0-9.]+//g; s/ (valid|preferred)_lft [^ ]+//g; s/ expires [^ ]+//; s/ (linkdown|permaddr [^ ]+)//; s/ +$//'
+    sed -E 's/_timer +[0-9.]+//g; s/ (valid|preferred)_lft [^ ]+//g; s/ expires [^ ]+//' |
+    sed -E 's/ linkdown//; s/ permaddr [^ ]+//; s/ +$//'
 }
 none() { test $? = 1; }  # grep's way to say that there is nothing
 placed() {  # says of each rule in which table and chain it is, and where: chains come in any order
@@ -54,8 +55,11 @@ if command -v nft >/dev/null; then
 fi
 if command -v wg >/dev/null; then wg show all allowed-ips | sed 's/\t[^\t]*\t/ /' | sort; fi
 for folder in podnet systemd/system systemd/network modules-load.d sysctl.d NetworkManager/conf.d; do
-  if [ -d /etc/$folder ]; then find /etc/$folder \( -name '*.key' -o -type l \) | sort; fi
-  if [ -d /etc/$folder ]; then find /etc/$folder -type f ! -name '*.key' | sort | xargs -r sha256sum; fi
+  if [ ! -d /etc/$folder ]; then continue; fi
+  find /etc/$folder \( -name '*.key' -o -type l \) | sort
+  for file in $(find /etc/$folder -type f ! -name '*.key' | sort); do
+    echo "$file $(sed -E 's#[A-Za-z0-9+/]{43}=#KEY#g' "$file" | sha256sum)"
+  done
 done
 ls /run/netns 2>/dev/null || test $? = 2
 """
