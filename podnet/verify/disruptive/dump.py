@@ -1,8 +1,9 @@
 """A host written down line by line, whoever's what is: two dumps are equal if nothing is left and nothing is gone.
 
 Left out is what the kernel counts up or finds out by itself: indices, timers, neighbours that it has learned, lifetimes
-of leases, counters of rules; chains that let everything pass, which iptables makes by the way and never removes; and
-WireGuard's public keys, since a mode that is left takes its private key along.
+of leases, counters of rules; chains that let everything pass, which iptables makes by the way and never removes;
+settings as br_netfilter is born with them, since modules stay; and WireGuard's public keys, since a mode that is left
+takes its private key along.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,7 @@ tables() {
   ip -4 neigh show nud permanent | sort
   bridge fdb show | sort | grep -E ' dst | self permanent' || none
   grep -rsH . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf /proc/sys/net/bridge |
-    grep -vE '/(stable_secret|flush):' | sort
+    grep -vE '/(stable_secret|flush):|/net/bridge/.*:0$|/net/bridge/bridge-nf-call-(arp|ip6)tables:1$' | sort
 }
 tables
 for netns in $(ip netns list | sed 's/ .*//' | sort); do
