@@ -6,6 +6,7 @@
 pytest says so: testinfra's default, the machine that pytest runs on, is never touched.
 """
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ import pytest
 
 from podnet import inventory as ours
 from podnet.errors import ClusterError
-from podnet.verify import inventory, matrix
+from podnet.verify import inventory, matrix, sampling
 from podnet.verify.fleet import Fleet, SshConfig, connect
 from podnet.verify.numbers import NUMBERS
-from podnet.verify.probe import Reply
+from podnet.verify.reach import Mesh
 
 HERE = Path(__file__).parent
 DISRUPTIVE = HERE / "disruptive"
@@ -28,7 +29,7 @@ NOT_ASKED = (
 )
 FLEET = pytest.StashKey[Fleet]()
 SSH_CONFIG = pytest.StashKey[SshConfig]()
-REPLIES = pytest.StashKey[list[Reply]]()
+MESH = pytest.StashKey[Mesh]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,10 +40,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--mode", choices=sorted(NUMBERS), default="vxlan", help="mode that the hosts should be in")
     group.addoption(
+        "--pairs",
+        metavar="N",
+        type=_at_least_one,
+        default=sampling.LIMIT,
+        help="ping between so many ordered pairs of pods; of more, a random sample is drawn (default: %(default)s)",
+    )
+    group.addoption("--pairs-seed", metavar="N", type=int, help="draw the same sample as an earlier run")
+    group.addoption(
         "--disruptive",
         action="store_true",
         help="also run what changes hosts: applies, removes a member, reboots, switches modes; not for production",
     )
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least one pair must be tried")
+    return number
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -107,9 +123,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401  # private type
     """Print every pod against every pod, or that nothing was verified."""
-    if replies := config.stash.get(REPLIES, None):
+    if mesh := config.stash.get(MESH, None):
         terminalreporter.section("every pod (down) to every pod (across): TTL and round trip in ms")
-        for line in matrix.table(replies, width=terminalreporter._tw.fullwidth):  # noqa: SLF001  # the only way to it
-            terminalreporter.write_line(line)
+        for line in matrix.table(mesh, width=terminalreporter._tw.fullwidth):  # noqa: SLF001  # the only way to it
+            for text, bad in line:
+                terminalreporter.write(text, red=bad, bold=bad)
+            terminalreporter.write_line("")
+        for sentence in [*matrix.refusals(mesh), *([mesh.sample.told] if mesh.sample else [])]:
+            terminalreporter.write_line(sentence)
     elif any(HERE in Path(report.fspath).absolute().parents for report in terminalreporter.stats.get("skipped", ())):
         terminalreporter.write_line(f"podnet: {NOT_ASKED}", red=True, bold=True)
