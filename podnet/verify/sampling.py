@@ -10,8 +10,7 @@ from podnet.cluster import Node, Pod
 LIMIT = 10000
 """Ordered pairs of different pods that are tried unless `--pairs` says otherwise: all of 50 nodes with 2 pods each."""
 
-Place = tuple[Node, Pod]
-Pair = tuple[Place, Place]
+Pair = tuple[Pod, Pod]
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def sample(nodes: Sequence[Node], limit: int, seed: int) -> Sample | None:
         others = (pair for pair in _some(nodes, limit, draw) if pair not in first)
         chosen = first | {pair for pair, _ in zip(others, range(limit - len(first)), strict=False)}
     targets: dict[IPv4Address, list[IPv4Address]] = {}
-    for (_, source), (_, target) in chosen:
+    for source, target in chosen:
         targets.setdefault(source.address, []).append(target.address)
     return Sample(
         {source: tuple(sorted(found)) for source, found in targets.items()},
@@ -101,15 +100,15 @@ def misses_pair(of_its_nodes: int, strata: int, of_all: int, limit: int) -> floa
 
 def _one(a: Node, b: Node, draw: random.Random) -> Pair:
     source = draw.choice(a.pods)
-    return (a, source), (b, draw.choice([pod for pod in b.pods if (b.name, pod) != (a.name, source)]))
+    return source, draw.choice([pod for pod in b.pods if pod != source])
 
 
 def _some(nodes: Sequence[Node], count: int, draw: random.Random) -> Iterator[Pair]:
     """Draw different pairs, without listing all that there are."""
-    places = [(node, pod) for node in nodes for pod in node.pods]
+    pods = [pod for node in nodes for pod in node.pods]
     for number in draw.sample(range(total(nodes)), count):
-        source, target = divmod(number, len(places) - 1)
-        yield places[source], places[target + (target >= source)]  # nobody is his own target
+        source, target = divmod(number, len(pods) - 1)
+        yield pods[source], pods[target + (target >= source)]  # nobody is his own target
 
 
 def any_seed() -> int:
