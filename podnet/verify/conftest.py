@@ -14,7 +14,7 @@ from podnet.state import State
 from podnet.verify import reach, sampling
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import NUMBERS, Numbers
-from podnet.verify.plugin import FLEET, HERE, MESH, NOT_ASKED
+from podnet.verify.plugin import FLEET, HERE, MESH, NOT_ASKED, RUN
 from podnet.verify.reach import Mesh
 
 
@@ -71,9 +71,12 @@ def want(mode: Mode, fleet: Fleet) -> dict[str, State]:
 
 
 @pytest.fixture(scope="session")
-def answers(want: dict[str, State], fleet: Fleet) -> dict[str, Answer]:
+def answers(want: dict[str, State], fleet: Fleet, pytestconfig: pytest.Config) -> dict[str, Answer]:
     """Have every node print its tables, by one remote command each."""
-    return fleet.run_all(lambda node: tables.script(**tables.asked(want[node.name])))
+    found = fleet.run_all(lambda node: tables.script(**tables.asked(want[node.name])))
+    if run := pytestconfig.stash.get(RUN, None):
+        run.answers = found
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -97,4 +100,6 @@ def mesh(fleet: Fleet, numbers: Numbers, pytestconfig: pytest.Config) -> Mesh:
         fleet.nodes, pytestconfig.getoption("pairs"), sampling.any_seed() if seed is None else seed
     )
     pytestconfig.stash[MESH] = found = reach.probed(fleet, numbers, sample)
+    if run := pytestconfig.stash.get(RUN, None):
+        run.mesh = found
     return found

@@ -174,7 +174,7 @@ def _measured(mesh: Mesh) -> str:
 def refusals(mesh: Mesh) -> Iterator[str]:
     """Say who refuses packets of one byte more, when pods send them and when nodes do."""
     largest = next(iter(mesh.sizes.values())).largest
-    pods = Counter(reply.refusal.by for reply in mesh.all(LARGER) if reply.refusal)
+    pods = Counter(mesh.by(reply.refusal) for reply in mesh.all(LARGER) if reply.refusal)
     for by, count in pods.most_common():
         yield f"{largest + 1} bytes from a pod are refused by {by}: {count} pairs"
     ways = Counter(reply.refusal.mtu for reply in mesh.all(WAY) if reply.refusal)

@@ -40,13 +40,6 @@ class Refusal:
     router: str = ""
     remembered: bool = False
 
-    @property
-    def by(self) -> str:
-        """Name who refused."""
-        if self.router:
-            return f"the path, by the router {self.router}"
-        return "the path, as the sender has been told before" if self.remembered else "the sender's own device"
-
 
 @dataclass(frozen=True)
 class Reply:

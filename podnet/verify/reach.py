@@ -7,7 +7,7 @@ from podnet.cluster import Cluster, Node
 from podnet.verify import probe
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import OWN, Numbers
-from podnet.verify.probe import LARGER, LARGEST, SMALL, WAY, Reply, Sizes, label
+from podnet.verify.probe import LARGER, LARGEST, SMALL, WAY, Refusal, Reply, Sizes, label
 from podnet.verify.sampling import Sample
 
 
@@ -66,8 +66,29 @@ class Mesh:
 
     def fault(self, reply: Reply) -> str | None:
         """Say what is wrong with a reply: expected and seen; None if it is as it must be."""
-        wrong = FAULTS[reply.size](reply, self.numbers.ttl(reply.source, reply.target), self.largest(reply))
+        expected = Expected(self.numbers.ttl(reply.source, reply.target), self.largest(reply))
+        wrong = FAULTS[reply.size](reply, expected, self.said(reply))
         return f"{reply.source} -> {reply.target}: {wrong}" if wrong else None
+
+    def said(self, reply: Reply) -> str:
+        """Say why no reply came, and if it is for the packet's size, who refused it."""
+        if refusal := reply.refusal:
+            return f"it refused by {self.by(refusal)}, whose MTU is {refusal.mtu}"
+        return reply.why
+
+    def by(self, refusal: Refusal) -> str:
+        """Name who refused a packet."""
+        if refusal.remembered:
+            return "the path, as the sender remembers (`ip route flush cache` in its namespace makes it forget)"
+        if not refusal.router:
+            return "the sender's own device"
+        owner = next((node.name for node in self.nodes if refusal.router in _routers(node)), "a stranger")
+        return f"the path, by the router {refusal.router} ({owner})"
+
+
+def _routers(node: Node) -> set[str]:
+    """List the addresses under which a node speaks as a router."""
+    return {str(address) for address in (node.gateway.ip, node.ip, node.vtep)}
 
 
 def probed(fleet: Fleet, numbers: Numbers, sample: Sample | None) -> Mesh:
@@ -88,43 +109,47 @@ def probed(fleet: Fleet, numbers: Numbers, sample: Sample | None) -> Mesh:
     return Mesh(fleet.nodes, numbers, sizes, sample, answers, replies)
 
 
-def _small(reply: Reply, ttl: int | None, _: int) -> str | None:
+@dataclass(frozen=True)
+class Expected:
+    """The TTL of a reply, None if no reply may come, and how large a packet may be."""
+
+    ttl: int | None
+    largest: int
+
+
+def _small(reply: Reply, expected: Expected, why: str) -> str | None:
     if not reply.tried:
         return reply.said
-    if reply.ttl == ttl:
+    if reply.ttl == expected.ttl:
         return None
-    wanted = f"a reply with TTL {ttl}" if ttl else "no reply"
-    return f"expected {wanted}, saw {f'TTL {reply.ttl}' if reply.reached else f'no reply: {reply.why}'}"
+    wanted = f"a reply with TTL {expected.ttl}" if expected.ttl else "no reply"
+    return f"expected {wanted}, saw {f'TTL {reply.ttl}' if reply.reached else f'no reply: {why}'}"
 
 
-def _largest(reply: Reply, ttl: int | None, largest: int) -> str | None:
-    if ttl is None or reply.reached:
+def _largest(reply: Reply, expected: Expected, why: str) -> str | None:
+    if expected.ttl is None or reply.reached:
         return None
-    return f"expected a packet of {largest} bytes to pass unfragmented, saw no reply: {reply.why}"
+    seen = why if reply.refusal else f"no reply: {why}"
+    return f"expected a packet of {expected.largest} bytes to pass unfragmented, saw {seen}"
 
 
-def _larger(reply: Reply, ttl: int | None, largest: int) -> str | None:
-    if ttl is None or reply.source == reply.target:  # its own loopback takes 64 KiB
+def _larger(reply: Reply, expected: Expected, why: str) -> str | None:
+    if expected.ttl is None or reply.source == reply.target:  # its own loopback takes 64 KiB
         return None
-    return _refused(reply, largest)
+    return _way(reply, expected, why)
 
 
-def _way(reply: Reply, _: int | None, largest: int) -> str | None:
-    return _refused(reply, largest)
-
-
-def _refused(reply: Reply, largest: int) -> str | None:
+def _way(reply: Reply, expected: Expected, why: str) -> str | None:
     refusal = reply.refusal
-    if refusal and refusal.mtu == largest and not reply.reached:
+    if refusal and refusal.mtu == expected.largest and not reply.reached:
         return None
-    seen = f"it refused by {refusal.by} at {refusal.mtu}" if refusal else reply.why
     return (
-        f"expected a packet of {largest + 1} bytes to be refused as too long, by an MTU of {largest}, saw "
-        f"{'a reply' if reply.reached else seen}"
+        f"expected a packet of {expected.largest + 1} bytes to be refused as too long, by an MTU of "
+        f"{expected.largest}, saw {'a reply' if reply.reached else why}"
     )
 
 
-FAULTS: Mapping[str, Callable[[Reply, int | None, int], str | None]] = {
+FAULTS: Mapping[str, Callable[[Reply, Expected, str], str | None]] = {
     SMALL: _small,
     LARGEST: _largest,
     LARGER: _larger,

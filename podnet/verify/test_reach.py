@@ -8,7 +8,13 @@ from podnet.verify.reach import Mesh
 
 
 def _fail_if_wrong(mesh: Mesh, node: Node, size: str) -> None:
-    problems = [problem for reply in mesh.of(node, size) if (problem := mesh.fault(reply))]
+    wrong = [(reply, problem) for reply in mesh.of(node, size) if (problem := mesh.fault(reply))]
+    problems = [problem for reply, problem in wrong if reply.tried]
+    if unsent := [f"{reply.source} -> {reply.target}" for reply, _ in wrong if not reply.tried]:
+        first = wrong[[reply.tried for reply, _ in wrong].index(False)][0]
+        problems.append(
+            f"{node.name}: {len(unsent)} pairs were not tried: {', '.join(unsent)}; of the first, {first.said}"
+        )
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
 
