@@ -7,6 +7,7 @@ pytest says so: testinfra's default, the machine that pytest runs on, is never t
 """
 
 import argparse
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -96,16 +97,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _reported(config: pytest.Config, folder: Path) -> Run:
     """Have this run reported into that folder."""
-    if config.option.xmlpath:
-        raise pytest.UsageError(f"--report writes {report.JUNIT} by itself: leave --junitxml out, or --report")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise pytest.UsageError(f"--report: the folder {folder} cannot be made: {e.strerror}") from e
-    config.option.xmlpath = str(folder / report.JUNIT)
+    config.option.xmlpath = config.option.xmlpath or str(folder / report.JUNIT)
     mode = config.getoption("mode")
     command = shlex.join(config.invocation_params.args)
-    return Run(config.stash[FLEET], mode, NUMBERS[mode], folder, command)
+    junit = Path(config.invocation_params.dir, os.path.expandvars(config.option.xmlpath)).expanduser()
+    return Run(config.stash[FLEET], mode, NUMBERS[mode], folder, junit, command)
 
 
 def _is_for_us(config: pytest.Config) -> bool:
