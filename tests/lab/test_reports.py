@@ -136,3 +136,25 @@ def test_junit_may_be_wanted_elsewhere_too(whole: At, tmp_path: Path) -> None:
     done = whole.verify(REACH, f"--report={tmp_path}", f"--junitxml={tmp_path / 'other.xml'}")
     assert done.code == 0, done.said
     assert (tmp_path / JUNIT).read_text() == (tmp_path / "other.xml").read_text()
+
+
+@pytest.mark.parametrize("mode", ["host_gw", "macvlan", "proxy_arp", "vxlan_direct_routing", "vxlan"])
+def test_the_path_refuses_where_pods_devices_would_not(whole: At, mode: str) -> None:
+    """Of each mode that the path limits otherwise: routers say so, and the pods are as they were."""
+    applied = whole.into(mode)
+    assert applied.code == 0
+    done = whole.verify("podnet/verify/disruptive/test_path.py", "--disruptive", mode=mode)
+    assert done.code == 0, done.said
+    assert "3 passed" in done.out
+    assert [whole.differences(host, mode) for host in HOSTS] == [[], [], []]
+
+
+def test_a_path_that_refuses_at_another_size_is_found(whole: At) -> None:
+    """A tunnel that is too narrow, at the sender's node."""
+    whole.sh("node2", "ip link set flannel.1 mtu 1400")
+    done = whole.verify("podnet/verify/disruptive/test_path.py", "--disruptive")
+    assert done.code == 1
+    too_long = "expected a packet of 1451 bytes to be refused as too long, by an MTU of 1450"
+    by = "saw it refused by the path, by the router 10.244.2.1 (node2), whose MTU is 1400"
+    assert f"node2/pod1 -> node3/pod1: {too_long}, {by}" in done.out
+    whole.sh("node2", "for pod in pod1 pod2; do ip -n podnet-$pod route flush cache; done")
