@@ -57,9 +57,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         if LACKS not in why and HAS not in why:
             SKIPPED.append(report.nodeid)
     if report.when == "teardown":
-        SHOWN.update(
-            (n, mode, lab) for key, said in report.user_properties if key == "shown" for n, mode, lab in _read(said)
-        )
+        SHOWN.update(_read(str(said)) for key, said in report.user_properties if key == "shown")
     if report.when == "call":
         LABS.add(report.nodeid.split("/")[1])
         if report.passed:
