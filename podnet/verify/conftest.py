@@ -12,6 +12,7 @@ from podnet.facts import node as tables
 from podnet.modes import Mode
 from podnet.state import State
 from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.inquiry import Inquiry
 from podnet.verify.numbers import NUMBERS, Numbers
 from podnet.verify.plugin import FLEET, HERE, NOT_ASKED
 
@@ -85,3 +86,9 @@ def told(answers: dict[str, Answer], cluster: Cluster) -> dict[str, str]:
 def have(node: Node, answers: dict[str, Answer]) -> State:
     """Return what the node holds."""
     return tables.parse(answers[node.name].read().splitlines())
+
+
+@pytest.fixture(scope="session")
+def inquiry(fleet: Fleet, want: dict[str, State], answers: dict[str, Answer], told: dict[str, str]) -> Inquiry:
+    """Return who finds out, once something has failed, which table on the way is wrong."""
+    return Inquiry(fleet, want, answers, told)

@@ -5,6 +5,7 @@ import pytest
 from podnet.cluster import Node
 from podnet.verify import probe
 from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.inquiry import Inquiry, Problem
 from podnet.verify.numbers import Numbers
 from podnet.verify.plugin import REPLIES
 from podnet.verify.probe import Reply
@@ -41,41 +42,44 @@ def too_large(fleet: Fleet, numbers: Numbers) -> Answers:
     return _ping(fleet, fleet.cluster.underlay_mtu - numbers.less + 1, deadline=1)
 
 
-def _fail_if(problems: list[str]) -> None:
+def _fail_if(problems: list[Problem], inquiry: Inquiry) -> None:
     if problems:
-        pytest.fail("\n".join(problems), pytrace=False)
+        pytest.fail("\n".join(inquiry.explained(problems)), pytrace=False)
 
 
 def test_pods_reach_each_other_as_the_mode_says(
-    node: Node, fleet: Fleet, small: Answers, numbers: Numbers, pytestconfig: pytest.Config
+    node: Node, small: Answers, numbers: Numbers, inquiry: Inquiry, pytestconfig: pytest.Config
 ) -> None:
     """Each pod that the mode connects replies, with a TTL that tells how often it was routed; the others do not."""
     problems = []
-    replies = _replies(fleet, node, small)
+    replies = _replies(inquiry.fleet, node, small)
     pytestconfig.stash.setdefault(REPLIES, []).extend(replies)
     for reply in replies:
         expected = numbers.ttl(reply.source, reply.target)
         if reply.ttl != expected:
             seen = f"TTL {reply.ttl}" if reply.reached else f"no reply: {reply.why}"
             wanted = f"a reply with TTL {expected}" if expected else "no reply"
-            problems.append(f"{reply.source} -> {reply.target}: expected {wanted}, saw {seen}")
-    _fail_if(problems)
+            problems.append(Problem(reply.source, reply.target, f"expected {wanted}, saw {seen}"))
+    _fail_if(problems, inquiry)
 
 
-def test_largest_packet_passes_unfragmented(node: Node, largest: Answers, fleet: Fleet, numbers: Numbers) -> None:
+def test_largest_packet_passes_unfragmented(
+    node: Node, largest: Answers, fleet: Fleet, numbers: Numbers, inquiry: Inquiry
+) -> None:
     """The underlay's MTU less the encapsulation is what a pod can send in one piece."""
     size = fleet.cluster.underlay_mtu - numbers.less
-    _fail_if(
-        [
-            f"{reply.source} -> {reply.target}: expected a packet of {size} bytes to pass unfragmented, saw no reply: "
-            f"{reply.why}"
-            for reply in _replies(fleet, node, largest)
-            if numbers.ttl(reply.source, reply.target) and not reply.reached
-        ]
-    )
+    wanted = f"expected a packet of {size} bytes to pass unfragmented"
+    problems = [
+        Problem(reply.source, reply.target, f"{wanted}, saw no reply: {reply.why}", size)
+        for reply in _replies(fleet, node, largest)
+        if numbers.ttl(reply.source, reply.target) and not reply.reached
+    ]
+    _fail_if(problems, inquiry)
 
 
-def test_one_byte_more_does_not_pass(node: Node, too_large: Answers, fleet: Fleet, numbers: Numbers) -> None:
+def test_one_byte_more_does_not_pass(
+    node: Node, too_large: Answers, fleet: Fleet, numbers: Numbers, inquiry: Inquiry
+) -> None:
     """A larger packet that must not be fragmented is refused, by name: ping says who refuses it and at which MTU."""
     size = fleet.cluster.underlay_mtu - numbers.less + 1
     problems = []
@@ -83,8 +87,7 @@ def test_one_byte_more_does_not_pass(node: Node, too_large: Answers, fleet: Flee
         refused = "message too long, mtu=" in reply.said.lower() or "Frag needed" in reply.said
         connected = reply.source != reply.target and numbers.ttl(reply.source, reply.target)
         if connected and (reply.reached or not refused):
-            problems.append(
-                f"{reply.source} -> {reply.target}: expected a packet of {size} bytes to be refused as too long, saw "
-                f"{'a reply' if reply.reached else reply.why}"
-            )
-    _fail_if(problems)
+            wanted = f"expected a packet of {size} bytes to be refused as too long"
+            seen = "a reply" if reply.reached else reply.why
+            problems.append(Problem(reply.source, reply.target, f"{wanted}, saw {seen}", size))
+    _fail_if(problems, inquiry)

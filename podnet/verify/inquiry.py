@@ -1,0 +1,102 @@
+"""What a failed test says beyond what it has seen: for every pair the first table on its way that is wrong."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from podnet import boot, nics, pods
+from podnet.cluster import Node
+from podnet.facts import node as tables
+from podnet.keys import resolve
+from podnet.state import State
+from podnet.verify import evidence
+from podnet.verify.causes import End, Host, Trip, causes
+from podnet.verify.evidence import Evidence, Ping
+from podnet.verify.fleet import Answer, Fleet
+
+MOST = 8
+"""How many of a node's failed pairs are pinged once more, and how many of their causes are told."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A pair that fails, NODE/POD each, what is said of it, and the packets' size if it is about that."""
+
+    source: str
+    target: str
+    said: str
+    size: int | None = None
+
+    def __str__(self) -> str:
+        """Say it as it is said without a cause."""
+        return f"{self.source} -> {self.target}: {self.said}"
+
+
+@dataclass
+class Inquiry:
+    """Reads further, once, when the first pair has failed; then explains any."""
+
+    fleet: Fleet
+    want: Mapping[str, State]
+    answers: Mapping[str, Answer]
+    told: Mapping[str, str]
+    _hosts: dict[str, Host] = field(default_factory=dict)
+    _silent: dict[str, str] = field(default_factory=dict)
+
+    def explained(self, problems: Sequence[Problem]) -> list[str]:
+        """Say each problem with its cause, if there is any."""
+        if problems and not (self._hosts or self._silent):
+            self._ask(problems)
+        return [f"{problem}{self._cause(problem)}" for problem in problems]
+
+    def _cause(self, problem: Problem) -> str:
+        ends = [self._end(label) for label in (problem.source, problem.target)]
+        for end in ends:
+            if end.node.name in self._silent:
+                return f"\n  cause: {self._silent[end.node.name]}"
+        source, target = ends
+        found = causes(Trip(self.fleet.cluster, self._hosts, source, target, problem.size))
+        if not found:
+            return "\n  cause: no table that was read is wrong on either node; --captures shows where packets end"
+        also = f"; and {len(found) - 1} more behind it" if len(found) > 1 else ""
+        return f"\n  cause: {found[0]}{also}"
+
+    def _end(self, label: str) -> End:
+        name, _, pod = label.partition("/")
+        node = self.fleet.cluster.node(name)
+        return End(node, next(each for each in node.pods if each.name == pod))
+
+    def _ask(self, problems: Iterable[Problem]) -> None:
+        """Have all hosts tell more, at the same time, while those that failed try again."""
+        again = list(problems)[:MOST]
+        silent = {name: answer.problem for name, answer in self.answers.items() if answer.problem}
+        haves = {
+            name: tables.parse(answer.printed.splitlines())
+            for name, answer in self.answers.items()
+            if name not in silent
+        }
+        answers = self.fleet.run_all(lambda node: self._script(node, haves.get(node.name, State()), again))
+        self._silent = silent | {name: answer.problem for name, answer in answers.items() if answer.problem}
+        for node in self.fleet.nodes:
+            if node.name not in self._silent:
+                more = evidence.parse(answers[node.name].printed)
+                self._hosts[node.name] = self._host(node, haves[node.name], more)
+
+    def _host(self, node: Node, have: State, more: Evidence) -> Host:
+        want = resolve(self.want[node.name], self.told, have)
+        want = boot.fitted(want, self.fleet.cluster, node, have.firewall)
+        return Host(node, nics.placed(want, have, self.fleet.cluster.marks), have, more)
+
+    def _script(self, node: Node, have: State, again: Iterable[Problem]) -> str:
+        """Spell what this node is asked. Only a namespace can be asked; one that is missing the tables have told."""
+        marks = self.fleet.cluster.marks
+        there = [
+            netns for pod in node.pods if (netns := pods.netns(pod, marks)) in have.pods and have.pods[netns].links
+        ]
+        trips = [(self._end(problem.source), self._end(problem.target), problem.size) for problem in again]
+        pings = [
+            Ping(netns, target.pod.address, size)
+            for source, target, size in trips
+            if source.node == node and (netns := pods.netns(source.pod, marks)) in there
+        ]
+        peers = {each.node.ip for source, target, _ in trips for each in (source, target)} - {node.ip}
+        return evidence.script(pings, map(str, sorted(peers)), there)
