@@ -19,16 +19,12 @@ MOST = 8
 
 @dataclass(frozen=True)
 class Problem:
-    """A pair that fails, NODE/POD each, what is said of it, and the packets' size if it is about that."""
+    """What is wrong between two pods, NODE/POD each, or a node and a pod; the packets' size if it is about that."""
 
     source: str
     target: str
     said: str
     size: int | None = None
-
-    def __str__(self) -> str:
-        """Say it as it is said without a cause."""
-        return f"{self.source} -> {self.target}: {self.said}"
 
 
 @dataclass
@@ -46,7 +42,7 @@ class Inquiry:
         """Say each problem with its cause, if there is any."""
         if problems and not (self._hosts or self._silent):
             self._ask(problems)
-        return [f"{problem}{self._cause(problem)}" for problem in problems]
+        return [f"{problem.said}{self._cause(problem)}" for problem in problems]
 
     def _cause(self, problem: Problem) -> str:
         ends = [self._end(label) for label in (problem.source, problem.target)]
@@ -61,9 +57,10 @@ class Inquiry:
         return f"\n  cause: {found[0]}{also}"
 
     def _end(self, label: str) -> End:
+        """Find a pod by its label; a node is asked about as if its first pod were at the end."""
         name, _, pod = label.partition("/")
         node = self.fleet.cluster.node(name)
-        return End(node, next(each for each in node.pods if each.name == pod))
+        return End(node, next(each for each in node.pods if pod in {each.name, ""}))
 
     def _ask(self, problems: Iterable[Problem]) -> None:
         """Have all hosts tell more, at the same time, while those that failed try again."""

@@ -6,6 +6,8 @@
 pytest says so: testinfra's default, the machine that pytest runs on, is never touched.
 """
 
+import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import pytest
 
 from podnet import inventory as ours
 from podnet.errors import ClusterError
-from podnet.verify import inventory, matrix
+from podnet.verify import inventory, matrix, report, sampling
 from podnet.verify.fleet import Fleet, SshConfig, connect
 from podnet.verify.numbers import NUMBERS
-from podnet.verify.probe import Reply
+from podnet.verify.reach import Mesh
+from podnet.verify.report import Run
 
 HERE = Path(__file__).parent
 DISRUPTIVE = HERE / "disruptive"
@@ -28,7 +31,8 @@ NOT_ASKED = (
 )
 FLEET = pytest.StashKey[Fleet]()
 SSH_CONFIG = pytest.StashKey[SshConfig]()
-REPLIES = pytest.StashKey[list[Reply]]()
+MESH = pytest.StashKey[Mesh]()
+RUN = pytest.StashKey[Run]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,10 +43,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--mode", choices=sorted(NUMBERS), default="vxlan", help="mode that the hosts should be in")
     group.addoption(
+        "--pairs",
+        metavar="N",
+        type=_at_least_one,
+        default=sampling.LIMIT,
+        help="ping between so many ordered pairs of pods; of more, a random sample is drawn (default: %(default)s)",
+    )
+    group.addoption("--report", metavar="DIR", help="write a page, report.html, and junit.xml into this folder")
+    group.addoption("--pairs-seed", metavar="N", type=int, help="draw the same sample as an earlier run")
+    group.addoption(
         "--disruptive",
         action="store_true",
         help="also run what changes hosts: applies, removes a member, reboots, switches modes; not for production",
     )
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least one pair must be tried")
+    return number
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -51,6 +71,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path == DISRUPTIVE and not asked else None
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest's own junitxml must find where it is to write
 def pytest_configure(config: pytest.Config) -> None:
     """Connect `--hosts` with the inventory, and run only the verification if nothing else is named."""
     hosts = config.getoption("hosts")
@@ -67,16 +88,38 @@ def pytest_configure(config: pytest.Config) -> None:
     options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
     options["connection"] = options["connection"] or "ssh"
     config.stash[FLEET] = Fleet(cluster, connect(hosts.split(",") if hosts else list(data), options, data))
+    if folder := config.getoption("report"):
+        config.stash[RUN] = run = _reported(config, Path(config.invocation_params.dir, folder))
+        config.pluginmanager.register(run, "podnet-report")
+
+
+def _reported(config: pytest.Config, folder: Path) -> Run:
+    """Have this run reported into that folder."""
+    if config.option.xmlpath:
+        raise pytest.UsageError(f"--report writes {report.JUNIT} by itself: leave --junitxml out, or --report")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise pytest.UsageError(f"--report: the folder {folder} cannot be made: {e.strerror}") from e
+    config.option.xmlpath = str(folder / report.JUNIT)
+    mode = config.getoption("mode")
+    command = shlex.join(config.invocation_params.args)
+    return Run(config.stash[FLEET], mode, NUMBERS[mode], folder, command)
 
 
 def _is_for_us(config: pytest.Config) -> bool:
     """Leave other people's testinfra suites alone: they have neither our tests nor our options."""
-    clone = (config.rootpath / "podnet" / "verify").resolve() == HERE.resolve()
-    return bool(config.getoption("inventory")) or clone or "podnet.verify" in map(str, config.args)
+    return bool(config.getoption("inventory")) or bool(_clone(config)) or "podnet.verify" in map(str, config.args)
 
 
-def _lab_inventory(config: pytest.Config) -> Path:
-    return config.rootpath / "inventories" / "lab.py"
+def _clone(config: pytest.Config) -> Path | None:
+    """Find the clone that pytest was started in.
+
+    It is mostly pytest's root; but pytest decides about that before it knows our options, and takes what follows
+    `--report` for something to test if it exists.
+    """
+    folders = (config.rootpath, config.invocation_params.dir)
+    return next((each for each in folders if (each / "podnet" / "verify").resolve() == HERE.resolve()), None)
 
 
 def inventory_of(config: pytest.Config) -> Path:
@@ -86,7 +129,7 @@ def inventory_of(config: pytest.Config) -> Path:
         if not path.is_file():
             raise pytest.UsageError(f"--inventory={given}: there is no such file")
         return path
-    if (lab := _lab_inventory(config)).is_file():
+    if (clone := _clone(config)) and (lab := clone / "inventories" / "lab.py").is_file():
         return lab
     raise pytest.UsageError(
         "--hosts needs --inventory=FILE, the pyinfra inventory that says what those hosts should hold"
@@ -107,9 +150,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401  # private type
     """Print every pod against every pod, or that nothing was verified."""
-    if replies := config.stash.get(REPLIES, None):
+    if mesh := config.stash.get(MESH, None):
         terminalreporter.section("every pod (down) to every pod (across): TTL and round trip in ms")
-        for line in matrix.table(replies, width=terminalreporter._tw.fullwidth):  # noqa: SLF001  # the only way to it
-            terminalreporter.write_line(line)
-    elif any(HERE in Path(report.fspath).absolute().parents for report in terminalreporter.stats.get("skipped", ())):
+        for line in matrix.table(mesh, width=terminalreporter._tw.fullwidth):  # noqa: SLF001  # the only way to it
+            for text, bad in line:
+                terminalreporter.write(text, red=bad, bold=bad)
+            terminalreporter.write_line("")
+        for sentence in [*matrix.refusals(mesh), *([mesh.sample.told] if mesh.sample else [])]:
+            terminalreporter.write_line(sentence)
+    elif any(HERE in Path(test.fspath).absolute().parents for test in terminalreporter.stats.get("skipped", ())):
         terminalreporter.write_line(f"podnet: {NOT_ASKED}", red=True, bold=True)
+    if run := config.stash.get(RUN, None):
+        terminalreporter.write_line(f"podnet: the report is {run.folder / report.HTML}")

@@ -63,7 +63,8 @@ def test_pods_packets_cross_the_wire_as_the_mode_says(
         problems.append(f"expected {wanted}, saw {way}")
     if problems:
         one, other = (label(each, each.pods[0]) for each in (node, peer))
-        pytest.fail("\n".join(inquiry.explained([Problem(one, other, said, size) for said in problems])), pytrace=False)
+        told = [Problem(one, other, f"{node.name} -> {peer.name}: {said}", size) for said in problems]
+        pytest.fail("\n".join(inquiry.explained(told)), pytrace=False)
 
 
 def _readable(packets: Iterable[Packet], secrets: Sequence[bytes]) -> Iterator[str]:
