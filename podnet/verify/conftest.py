@@ -94,9 +94,15 @@ def have(node: Node, answers: dict[str, Answer]) -> State:
 
 
 @pytest.fixture(scope="session")
-def inquiry(fleet: Fleet, want: dict[str, State], answers: dict[str, Answer], told: dict[str, str]) -> Inquiry:
+def inquiry(
+    fleet: Fleet,
+    want: dict[str, State],
+    answers: dict[str, Answer],
+    told: dict[str, str],
+    pytestconfig: pytest.Config,
+) -> Inquiry:
     """Return who finds out, once something has failed, which table on the way is wrong."""
-    return Inquiry(fleet, want, answers, told)
+    return Inquiry(fleet, want, answers, told, captures=pytestconfig.getoption("captures"))
 
 
 @pytest.fixture(scope="session")

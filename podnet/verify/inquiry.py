@@ -1,18 +1,20 @@
 """What a failed test says beyond what it has seen: for every pair the first table on its way that is wrong."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from podnet import boot, nics, pods
 from podnet.cluster import Node
 from podnet.facts import node as tables
 from podnet.keys import resolve
-from podnet.state import State
-from podnet.verify import evidence
+from podnet.state import Ipip, State, Vxlan, Wireguard
+from podnet.verify import capture, evidence
 from podnet.verify.causes import End, Host, Trip, causes
 from podnet.verify.evidence import Evidence, Ping
 from podnet.verify.fleet import Answer, Fleet
 
+TUNNELS = (Vxlan, Ipip, Wireguard)
 MOST = 8
 """How many of a node's failed pairs are pinged once more, and how many of their causes are told."""
 
@@ -35,6 +37,7 @@ class Inquiry:
     want: Mapping[str, State]
     answers: Mapping[str, Answer]
     told: Mapping[str, str]
+    captures: bool = False
     _hosts: dict[str, Host] = field(default_factory=dict)
     _silent: dict[str, str] = field(default_factory=dict)
 
@@ -42,7 +45,8 @@ class Inquiry:
         """Say each problem with its cause, if there is any."""
         if problems and not (self._hosts or self._silent):
             self._ask(problems)
-        return [f"{problem.said}{self._cause(problem)}" for problem in problems]
+        told = [f"{problem.said}{self._cause(problem)}" for problem in problems]
+        return [*told, *self._captured(problems[0])] if problems and self.captures else told
 
     def _cause(self, problem: Problem) -> str:
         ends = [self._end(label) for label in (problem.source, problem.target)]
@@ -55,6 +59,25 @@ class Inquiry:
             return "\n  cause: no table that was read is wrong on either node; --captures shows where packets end"
         also = f"; and {len(found) - 1} more behind it" if len(found) > 1 else ""
         return f"\n  cause: {found[0]}{also}"
+
+    def _captured(self, problem: Problem) -> Iterator[str]:
+        """Show what both ends see of one pair, on their uplinks and tunnels, while the pair tries again."""
+        source, target = self._end(problem.source), self._end(problem.target)
+        marks = self.fleet.cluster.marks
+        inner = f"host {source.pod.address} and host {target.pod.address}"
+        outer = f"host {source.node.ip} and host {target.node.ip} and not tcp"
+        ping = capture.slowly(pods.netns(source.pod, marks), target.pod.address, problem.size)
+
+        def script(node: Node) -> str:
+            there = {link.dev for link in self._hosts[node.name].have.links} if node.name in self._hosts else set()
+            tunnels = sorted(link.dev for link in self.want[node.name].links if isinstance(link, TUNNELS))
+            devices = {node.uplink: f"({inner}) or ({outer})"} | {dev: inner for dev in tunnels if dev in there}
+            return capture.seen(devices, ping if node == source.node else "true")
+
+        ends = dict.fromkeys((source.node, target.node))
+        for name, answer in self.fleet.run_all(script, [*ends]).items():
+            yield f"  {problem.source} -> {problem.target} as {name} sees it:"
+            yield textwrap.indent(answer.problem or answer.printed.rstrip(), "    ")
 
     def _end(self, label: str) -> End:
         """Find a pod by its label; a node is asked about as if its first pod were at the end."""
@@ -90,10 +113,12 @@ class Inquiry:
             netns for pod in node.pods if (netns := pods.netns(pod, marks)) in have.pods and have.pods[netns].links
         ]
         trips = [(self._end(problem.source), self._end(problem.target), problem.size) for problem in again]
+        # Both ends ping: so both count for as long, and each direction is tried.
+        trips += [(target, source, size) for source, target, size in trips]
         pings = [
             Ping(netns, target.pod.address, size)
-            for source, target, size in trips
+            for source, target, size in dict.fromkeys(trips)
             if source.node == node and (netns := pods.netns(source.pod, marks)) in there
         ]
-        peers = {each.node.ip for source, target, _ in trips for each in (source, target)} - {node.ip}
+        peers = {each.node.ip for trip in trips for each in trip[:2]} - {node.ip}
         return evidence.script(pings, map(str, sorted(peers)), there)

@@ -14,11 +14,20 @@ from tests.faults.place import Place
 
 @dataclass(frozen=True)
 class Damage:
-    """A script, the regular expression that a right cause matches, and how a stranger's part of it is undone."""
+    """A script, the regular expression that a right cause matches, and how a stranger's part of it is undone.
+
+    `wire` are packets that get lost on their way to the host, behind all of its tables, in words of tc-u32(8).
+    """
 
     script: str
     cause: str
     undo: str = ""
+    wire: str = ""
+
+    @property
+    def told(self) -> str:
+        """Say what was done."""
+        return self.script or f"on the wire to the host, packets are lost that {self.wire}"
 
 
 Fault = Callable[[Place], Damage | None]
@@ -438,9 +447,7 @@ def firewall(p: Place) -> dict[str, Damage]:
                 undo=f"iptables -D OUTPUT {asks} -j DROP",
             ),
             "outer packets lost on the underlay": Damage(
-                _lost(p.uplink, _outer_match(p)),
-                "does not arrive at .*a filter between",
-                undo=f"tc qdisc del dev {p.uplink} root",
+                "", "does not arrive at .*a filter between", wire=_outer_match(p)
             ),
         }
     if p.bare:
@@ -451,21 +458,10 @@ def firewall(p: Place) -> dict[str, Damage]:
                 undo=f"iptables -t raw -D PREROUTING -i {p.uplink} -s {p.cluster.network} -j DROP",
             ),
             "bare packets of pods lost on the underlay": Damage(
-                _lost(p.uplink, f"match ip src {p.cluster.network}"),
-                "do not arrive at .*a filter between",
-                undo=f"tc qdisc del dev {p.uplink} root",
+                "", "do not arrive at .*a filter between", wire=f"match ip src {p.cluster.network}"
             ),
         }
     return found
-
-
-def _lost(dev: str, match: str) -> str:
-    """Spell a queue without any room, behind the last table: as if the wire lost what enters it."""
-    return (
-        f"tc qdisc add dev {dev} root handle 1: htb; tc class add dev {dev} parent 1: classid 1:1 htb rate 8bit;"
-        f"tc qdisc add dev {dev} parent 1:1 pfifo limit 0;"
-        f"tc filter add dev {dev} parent 1: protocol ip u32 {match} flowid 1:1"
-    )
 
 
 def _outer_match(p: Place) -> str:

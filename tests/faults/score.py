@@ -19,9 +19,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from tests.faults import wire
 from tests.faults.faults import Damage, faults
 from tests.faults.page import DATA, PAGE, rendered
 from tests.faults.place import Place
@@ -37,6 +39,12 @@ HEALTHY = 20
 """How often a healthy lab is verified, in all modes together."""
 CAUSE = "  cause: "
 QUICK = ("podnet/verify/test_state.py", "podnet/verify/test_reach.py")
+FORGET = """
+ip route flush cache
+for path in /run/netns/*; do if [ -e "$path" ]; then ip -n "${path##*/}" route flush cache; fi; done
+"""
+"""What a router has once said of a path's MTU is believed for ten minutes."""
+WRITING = Lock()
 REST = ("podnet/verify/test_wire.py",)
 
 
@@ -102,24 +110,31 @@ def place(at: At, mode: str) -> Place:
     return Place(cluster, cluster.node(VICTIM), at.possible(VICTIM, mode))
 
 
-def inflicted(at: At, mode: str, damage: Damage) -> Result:
+def inflicted(at: At, mode: str, damage: Damage, *, vms: bool) -> Result:
     """Break one thing, verify, and mend it."""
     started = time.monotonic()
-    at.sh(VICTIM, damage.script)
+    if damage.wire:
+        wire.lose(at, VICTIM, damage.wire, vms=vms)
+    else:
+        at.sh(VICTIM, damage.script)
     found = failed(at, mode, QUICK) or failed(at, mode, REST)
     result = judged(damage, found, round(time.monotonic() - started, 1))
-    mend(at, mode, damage)
+    mend(at, mode, damage, vms=vms)
     return result
 
 
-def mend(at: At, mode: str, damage: Damage) -> None:
+def mend(at: At, mode: str, damage: Damage, *, vms: bool) -> None:
     """Undo what a stranger did, and have an apply do the rest; it must be well again."""
+    if damage.wire:
+        wire.keep(at, VICTIM, vms=vms)
     if damage.undo:
         at.sh(VICTIM, damage.undo)
-    at.into(mode)
-    left = at.differences(VICTIM, mode)
-    if left:
-        raise RuntimeError(f"{mode}: after `{damage.script}` and an apply there is still: {left}")
+    if at.differences(VICTIM, mode):
+        at.into(mode)
+    for node in at.cluster.nodes:
+        at.sh(node.name, FORGET)
+    if left := at.differences(VICTIM, mode):
+        raise RuntimeError(f"{mode}: after `{damage.told}` and an apply there is still: {left}")
 
 
 def lab(name: str, mode: str, *, vms: bool) -> At:
@@ -138,19 +153,34 @@ def scored(mode: str, *, vms: bool, runs: int, only: str) -> dict[str, Any]:
         found = {name: damage for name, damage in faults(place(at, mode)).items() if re.search(only, name)}
         results = {}
         for name, damage in found.items():
-            results[name] = result = inflicted(at, mode, damage)
+            results[name] = result = inflicted(at, mode, damage, vms=vms)
             verdict = "right" if result.right else "CAUGHT, OTHER CAUSE" if result.caught else "MISSED"
             print(f"{mode}: {name}: {verdict} ({result.seconds} s): {result.cause}", flush=True)
     finally:
         at.down()
-    return {"runs": runs, "alarms": [failure.said for failure in alarms], "faults": told(found, results)}
+    measured = {"runs": runs, "alarms": [failure.said for failure in alarms], "faults": told(found, results)}
+    note(mode, measured, whole=not only)
+    return measured
+
+
+def note(mode: str, measured: dict[str, Any], *, whole: bool) -> None:
+    """Write down what was measured, and the page made of it; a part takes the place of the same part of before."""
+    with WRITING:
+        data = json.loads(DATA.read_text()) if DATA.exists() else {}
+        if whole:
+            data[mode] = measured
+        else:
+            of = data.setdefault(mode, {"runs": 0, "alarms": [], "faults": {}})
+            of["faults"] |= measured["faults"]
+        DATA.write_text(json.dumps(dict(sorted(data.items())), indent=1) + "\n")
+        PAGE.write_text(rendered(data))
 
 
 def told(damages: dict[str, Damage], results: dict[str, Result]) -> dict[str, Any]:
     """Say the results in JSON's types."""
     return {
         name: {
-            "damage": damages[name].script,
+            "damage": damages[name].told,
             "tests": list(result.tests),
             "cause": result.cause,
             "right": result.right,
@@ -187,11 +217,6 @@ def main(words: Sequence[str]) -> int:
             mode: pool.submit(scored, mode, vms=asked.vms, runs=healthy, only=asked.only) for mode, healthy in runs
         }
         measured = {mode: future.result() for mode, future in futures.items()}
-    if not asked.only:
-        data = json.loads(DATA.read_text()) if DATA.exists() else {}
-        data |= measured
-        DATA.write_text(json.dumps(dict(sorted(data.items())), indent=1) + "\n")
-        PAGE.write_text(rendered(data))
     return summed_up(measured)
 
 
