@@ -15,9 +15,10 @@ from podnet import pods
 from podnet.cluster import Cluster, Node, Pod
 from podnet.diff import Diff
 from podnet.differences import NOUNS, differences, place, unlike, words
+from podnet.firewall import in_iptables
 from podnet.marks import Marks
 from podnet.plan import compare
-from podnet.state import MAIN, Ipip, Item, Link, Route, State, Veth, Vxlan, Wireguard
+from podnet.state import MAIN, Chain, Ipip, Item, Link, Route, State, Veth, Vxlan, Wireguard
 from podnet.verify.evidence import Evidence
 from podnet.verify.refusals import Packet
 
@@ -122,8 +123,11 @@ class Space:
             yield self.cause(f"extra {noun}: {words(item)}", self._look(table, item))
 
     def _told(self, have: Item, want: Item) -> Iterator[str]:
+        if isinstance(have, Chain) and isinstance(want, Chain) and have.jumps == want.jumps:
+            yield from _rules(have, want)
+            return
         ignored = (HARMLESS if type(have) is type(want) else set()) | (set() if self.sized else {"mtu"})
-        return (said for said in unlike(have, want) if said.split()[0] not in ignored or isinstance(want, Route))
+        yield from (said for said in unlike(have, want) if said.split()[0] not in ignored or isinstance(want, Route))
 
     @staticmethod
     def _look(table: str, item: Item) -> str:
@@ -131,6 +135,16 @@ class Space:
             return f"sysctl {place(item)}"
         dev = getattr(item, "dev", None)
         return f"{LOOKS[table]} dev {dev}" if dev and table not in {"routes", "fous"} else LOOKS[table]
+
+
+def _rules(have: Chain, want: Chain) -> Iterator[str]:
+    """Say which rules of a chain are there and should not be, and which are not there."""
+    extra, missing = ([rule for rule in a.rules if rule not in b.rules] for a, b in ((have, want), (want, have)))
+    for what, rules in {"that should not be there": extra, "that are missing": missing}.items():
+        if rules:
+            yield f"rules {what}: {', '.join(repr(in_iptables(rule)) for rule in rules)}"
+    if not extra and not missing:
+        yield "rules are in another order, or twice"
 
 
 def causes(trip: Trip) -> list[Cause]:
@@ -193,7 +207,7 @@ def _node(trip: Trip, node: Node) -> Iterator[Cause]:
     space = Space(node.name, host.want, host.have, trip.cluster.marks, sized=trip.size is not None)
     own = [end for end in (trip.source, trip.target) if end.node == node]
     away = [end for end in (trip.source, trip.target) if end.node != node]
-    cables = _cables(trip, own)
+    cables = cables_of(trip.cluster, host.want, own)
     bridges = sorted({item.bridge for item in host.want.ports if item.dev in cables})
     made = {link.dev for link in host.want.links}
     tunnel = [dev for end in away if (dev := _leads(host.want, end.pod.address)) and dev in made]
@@ -209,11 +223,10 @@ def _node(trip: Trip, node: Node) -> Iterator[Cause]:
     yield from _passing(trip, space, host, [*devs, node.uplink] if away else devs)
 
 
-def _cables(trip: Trip, ends: Iterable[End]) -> list[str]:
-    """Name the host's ends of the pods' cables."""
-    names = {(end.node.name, pods.netns(end.pod, trip.cluster.marks)) for end in ends}
-    links = [link for name in {name for name, _ in names} for link in trip.hosts[name].want.links]
-    return sorted(link.dev for link in links if isinstance(link, Veth) and link.netns in {netns for _, netns in names})
+def cables_of(cluster: Cluster, want: State, own: Iterable[End]) -> list[str]:
+    """Name the host's ends of its pods' cables."""
+    names = {pods.netns(end.pod, cluster.marks) for end in own}
+    return sorted(link.dev for link in want.links if isinstance(link, Veth) and link.netns in names)
 
 
 def _devices(space: Space, devs: Iterable[str]) -> Iterator[Cause]:

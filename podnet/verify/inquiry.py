@@ -10,7 +10,7 @@ from podnet.facts import node as tables
 from podnet.keys import resolve
 from podnet.state import Ipip, State, Vxlan, Wireguard
 from podnet.verify import capture, evidence
-from podnet.verify.causes import End, Host, Trip, causes
+from podnet.verify.causes import End, Host, Trip, cables_of, causes
 from podnet.verify.evidence import Evidence, Ping
 from podnet.verify.fleet import Answer, Fleet
 
@@ -61,7 +61,7 @@ class Inquiry:
         return f"\n  cause: {found[0]}{also}"
 
     def _captured(self, problem: Problem) -> Iterator[str]:
-        """Show what both ends see of one pair, on their uplinks and tunnels, while the pair tries again."""
+        """Show what both ends see of one pair, on cables, tunnels and uplinks, while the pair tries again."""
         source, target = self._end(problem.source), self._end(problem.target)
         marks = self.fleet.cluster.marks
         inner = f"host {source.pod.address} and host {target.pod.address}"
@@ -69,9 +69,11 @@ class Inquiry:
         ping = capture.slowly(pods.netns(source.pod, marks), target.pod.address, problem.size)
 
         def script(node: Node) -> str:
+            want = self.want[node.name]
             there = {link.dev for link in self._hosts[node.name].have.links} if node.name in self._hosts else set()
-            tunnels = sorted(link.dev for link in self.want[node.name].links if isinstance(link, TUNNELS))
-            devices = {node.uplink: f"({inner}) or ({outer})"} | {dev: inner for dev in tunnels if dev in there}
+            own = cables_of(self.fleet.cluster, want, [end for end in (source, target) if end.node == node])
+            own += sorted(link.dev for link in want.links if isinstance(link, TUNNELS))
+            devices = {dev: inner for dev in own if dev in there} | {node.uplink: f"({inner}) or ({outer})"}
             return capture.seen(devices, ping if node == source.node else "true")
 
         ends = dict.fromkeys((source.node, target.node))

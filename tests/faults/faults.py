@@ -98,9 +98,6 @@ def links(p: Place) -> dict[str, Damage]:
             "bridge without ARP": Damage(f"ip link set {b.dev} arp off", f"{b.dev}: arp is off"),
             "bridge with another MAC": Damage(f"ip link set {b.dev} address {OTHER_MAC}", f"mac is {OTHER_MAC}"),
             "bridge with a spanning tree": Damage(f"ip link set {b.dev} type bridge stp_state 1", "stp is on"),
-            "bridge that filters VLANs": Damage(
-                f"ip link set {b.dev} type bridge vlan_filtering 1", "vlan_filtering is on"
-            ),
         }
     if c := p.cable:
         found |= {

@@ -74,6 +74,11 @@ class Result:
     def caught(self) -> bool:
         return bool(self.tests)
 
+    def __str__(self) -> str:
+        """Say it in a line."""
+        verdict = "right" if self.right else "caught, another cause" if self.caught else "MISSED"
+        return f"{verdict} ({self.seconds} s): {self.cause}"
+
 
 def failed(at: At, mode: str, files: Sequence[str]) -> list[Failed]:
     """Run the verification of these files, and return what failed."""
@@ -150,12 +155,13 @@ def scored(mode: str, *, vms: bool, runs: int, only: str) -> dict[str, Any]:
     at = lab("faults", mode, vms=vms)
     try:
         alarms = [failure for _ in range(runs) for failure in failed(at, mode, (*QUICK, *REST))]
+        for failure in alarms:
+            print(f"{mode}: ALARM: {failure.test}: {failure.said}", flush=True)
         found = {name: damage for name, damage in faults(place(at, mode)).items() if re.search(only, name)}
         results = {}
         for name, damage in found.items():
-            results[name] = result = inflicted(at, mode, damage, vms=vms)
-            verdict = "right" if result.right else "CAUGHT, OTHER CAUSE" if result.caught else "MISSED"
-            print(f"{mode}: {name}: {verdict} ({result.seconds} s): {result.cause}", flush=True)
+            results[name] = inflicted(at, mode, damage, vms=vms)
+            print(f"{mode}: {name}: {results[name]}", flush=True)
     finally:
         at.down()
     measured = {"runs": runs, "alarms": [failure.said for failure in alarms], "faults": told(found, results)}
