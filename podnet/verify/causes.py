@@ -36,7 +36,6 @@ LOOKS = {
     "neighbours": "ip neigh show",
     "fdb": "bridge fdb show",
     "fous": "ip fou show",
-    "peers": "wg show",
     "chains": "iptables-save",
     "openings": "nft -a list ruleset",
 }
@@ -134,6 +133,8 @@ class Space:
         if table == "sysctls":
             return f"sysctl {place(item)}"
         dev = getattr(item, "dev", None)
+        if table == "peers":
+            return f"wg show {dev}"
         return f"{LOOKS[table]} dev {dev}" if dev and table not in {"routes", "fous"} else LOOKS[table]
 
 
@@ -149,11 +150,12 @@ def _rules(have: Chain, want: Chain) -> Iterator[str]:
 
 def causes(trip: Trip) -> list[Cause]:
     """Return what is wrong on the way, the first of it first."""
-    found = [*_duplicates(trip), *_walk(trip)] or [*_lost(trip)] or [*_unanswered(trip)] or [*_beside(trip)]
-    return [*dict.fromkeys(found)]
+    stages = (_walk, _lost, _remembered, _unanswered, _beside)
+    return next((found for stage in stages if (found := [*dict.fromkeys(stage(trip))])), [])
 
 
 def _walk(trip: Trip) -> Iterator[Cause]:
+    yield from _duplicates(trip)
     yield from _pod(trip, trip.source, trip.target)
     for node in dict.fromkeys((trip.source.node, trip.target.node)):
         yield from _node(trip, node)
@@ -470,6 +472,16 @@ def _lost(trip: Trip) -> Iterator[Cause]:
                 "on the underlay who minds addresses that are not the nodes' own",
                 f"tcpdump -ni {b.node.uplink} host {b.pod.address}",
             )
+
+
+def _remembered(trip: Trip) -> Iterator[Cause]:
+    """Find what a pod remembers of a way that is larger by now."""
+    for end, other in ((trip.source, trip.target), (trip.target, trip.source)):
+        netns = pods.netns(end.pod, trip.cluster.marks)
+        way = trip.hosts[end.node.name].more.ways.get(f"{netns} {other.pod.address}")
+        if trip.size and way and way.mtu and way.mtu < trip.size:
+            what = f"pod {netns}: it remembers a path MTU of {way.mtu} to {other.pod.address}, for at most ten minutes"
+            yield Cause(end.node.name, what, f"ip -n {netns} route get {other.pod.address}")
 
 
 def _unanswered(trip: Trip) -> Iterator[Cause]:

@@ -6,7 +6,7 @@ so that what one sends is seen, or missed, in the counters of another.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
@@ -47,11 +47,15 @@ class Ping:
 
 @dataclass(frozen=True)
 class Way:
-    """What the kernel said when it was asked for a way: a device and a gateway, or why there is none."""
+    """What the kernel said when it was asked for a way: a device and a gateway, or why there is none.
+
+    `mtu` is what it remembers of a router that could not pass more on.
+    """
 
     dev: str | None = None
     via: IPv4Address | None = None
     refused: str = ""
+    mtu: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Evidence:
         return int(self.setting(path) or 0)
 
 
-def script(pings: Iterable[Ping], ways: Iterable[str], namespaces: Iterable[str]) -> str:
+def script(pings: Collection[Ping], ways: Iterable[str], namespaces: Iterable[str]) -> str:
     """Spell the shell script that tells all this."""
     parts = [
         "set -eu",
@@ -94,7 +98,8 @@ def script(pings: Iterable[Ping], ways: Iterable[str], namespaces: Iterable[str]
         "ip -j rule show",
         _heading("neighbours"),
         "ip -4 -j neigh show",
-        *(line for way in ways for line in (_heading(f"way {way}"), f"ip -j route get {way} 2>&1 || echo refused")),
+        *(line for way in ways for line in _asked(way)),
+        *(line for ping in pings for line in _asked(ping.target, ping.netns)),
         _heading("settings"),
         f"({sysctls.script(SETTINGS)})",
     ]
@@ -108,6 +113,11 @@ def script(pings: Iterable[Ping], ways: Iterable[str], namespaces: Iterable[str]
 
 def _heading(name: str) -> str:
     return f"echo '{MARK} {name}'"
+
+
+def _asked(to: object, netns: str = "") -> Iterator[str]:
+    yield _heading(f"way {netns} {to}" if netns else f"way {to}")
+    yield f"ip {f'-n {netns} ' if netns else ''}-j route get {to} 2>&1 || echo refused"
 
 
 def _ping(ping: Ping) -> str:
@@ -165,7 +175,10 @@ def _way(said: list[str]) -> Way:
     (way, *_) = _document(said)
     if way.get("type") in {"blackhole", "unreachable", "prohibit"}:
         return Way(refused=str(way["type"]))
-    return Way(way.get("dev"), IPv4Address(way["gateway"]) if "gateway" in way else None)
+    mtus = [metrics["mtu"] for metrics in way.get("metrics", ()) if "mtu" in metrics and "expires" in metrics]
+    mtus += [metrics["mtu"] for metrics in way.get("metrics", ()) if "mtu" in metrics and "expires" in way]
+    via = IPv4Address(way["gateway"]) if "gateway" in way else None
+    return Way(way.get("dev"), via, mtu=min(mtus, default=None))
 
 
 def _moved(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Moved]:

@@ -40,6 +40,7 @@ class Inquiry:
     captures: bool = False
     _hosts: dict[str, Host] = field(default_factory=dict)
     _silent: dict[str, str] = field(default_factory=dict)
+    _unread: dict[str, str] = field(default_factory=dict)
 
     def explained(self, problems: Sequence[Problem]) -> list[str]:
         """Say each problem with its cause, if there is any."""
@@ -56,7 +57,11 @@ class Inquiry:
         source, target = ends
         found = causes(Trip(self.fleet.cluster, self._hosts, source, target, problem.size))
         if not found:
-            return "\n  cause: no table that was read is wrong on either node; --captures shows where packets end"
+            unread = [said for end in ends if (said := self._unread.get(end.node.name))]
+            also = f" (further tables were not read: {unread[0]})" if unread else ""
+            return (
+                f"\n  cause: no table that was read is wrong on either node; --captures shows where packets end{also}"
+            )
         also = f"; and {len(found) - 1} more behind it" if len(found) > 1 else ""
         return f"\n  cause: {found[0]}{also}"
 
@@ -97,10 +102,12 @@ class Inquiry:
             if name not in silent
         }
         answers = self.fleet.run_all(lambda node: self._script(node, haves.get(node.name, State()), again))
-        self._silent = silent | {name: answer.problem for name, answer in answers.items() if answer.problem}
+        self._silent = silent
+        self._unread = {name: answer.problem for name, answer in answers.items() if answer.problem}
         for node in self.fleet.nodes:
-            if node.name not in self._silent:
-                more = evidence.parse(answers[node.name].printed)
+            if node.name not in silent:
+                told = answers[node.name]
+                more = Evidence() if told.problem else evidence.parse(told.printed)
                 self._hosts[node.name] = self._host(node, haves[node.name], more)
 
     def _host(self, node: Node, have: State, more: Evidence) -> Host:

@@ -192,7 +192,7 @@ def routes(p: Place) -> dict[str, Damage]:
                 f"ip route add {_words(r)} metric 50 proto 77", "extra route: .* metric 50"
             ),
             "route to a peer with an MTU": Damage(
-                f"ip route replace {_words(r)} proto 77 mtu lock 800", "options is '(lock|mtu)"
+                f"ip route replace {_words(r)} proto 77 mtu lock 800", "options is 'mtu 800"
             ),
             "policy routing before the routes": Damage(
                 f"ip route add blackhole default table {TABLE}; ip rule add to {to} lookup {TABLE} priority {TABLE}",
