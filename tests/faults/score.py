@@ -135,6 +135,9 @@ def mend(at: At, mode: str, damage: Damage, *, vms: bool) -> None:
     if damage.undo:
         at.sh(VICTIM, damage.undo)
     if at.differences(VICTIM, mode):
+        # What an apply would do there, without starting pyinfra; which is asked where keys must be told as well.
+        at.carry_out(VICTIM, at.todo(VICTIM, mode))
+    if at.differences(VICTIM, mode):
         at.into(mode)
     for node in at.cluster.nodes:
         at.sh(node.name, FORGET)
