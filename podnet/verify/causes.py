@@ -187,6 +187,10 @@ def _pod(trip: Trip, end: End, other: End) -> Iterator[Cause]:
         what = f"missing pod: namespace {netns}" if have is None else f"{netns} is a name without a namespace"
         yield Cause(name, what, "ip netns list")
         return
+    # The two ends of a cable come and go together, and it is the host's that is made and marked.
+    outside = Space(name, host.want, host.have, trip.cluster.marks)
+    gone = {link.dev for link in host.want.links} - {link.dev for link in host.have.links}
+    yield from outside.differing("links", partial(_is_on, gone.intersection(cables_of(trip.cluster, host.want, [end]))))
     space = Space(name, want, have, trip.cluster.marks, netns, sized=trip.size is not None)
     devs = [link.dev for link in sorted(want.links, key=lambda link: link.dev) if link.dev != "lo"]
     devs += ["lo"] if trip.source == trip.target else []

@@ -165,6 +165,9 @@ def scored(mode: str, *, vms: bool, runs: int, only: str) -> dict[str, Any]:
         for name, damage in found.items():
             results[name] = inflicted(at, mode, damage, vms=vms)
             print(f"{mode}: {name}: {results[name]}", flush=True)
+    except Exception as e:  # it is told at once, not only when all other modes are through
+        print(f"{mode}: the measurement has ended: {e}", flush=True)
+        raise
     finally:
         at.down()
     measured = {"runs": runs, "alarms": [failure.said for failure in alarms], "faults": told(found, results)}
