@@ -43,6 +43,9 @@ throughput: setup  ## how fast each mode is, as a share of the bare underlay: te
 verify-bench: setup  ## what the verification costs at 3, 8 and 16 hosts: writes docs/verification-figures.md
 	.venv/bin/python -m benchmarks.verify
 
+fault-score: setup  ## break labs in every way of a list, and write what the verification detects to docs/faults.md: an hour
+	.venv/bin/python -m tests.faults.score $(OPTIONS)
+
 golden: setup  ## write the goldens anew; read the difference before you commit it
 	.venv/bin/python -m tests.core.goldens
 
@@ -56,4 +59,4 @@ clean:  ## remove the lab and the virtual environment; the image stays for other
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
-.PHONY: test test-fast check demo lint vagrant-test vagrant-box throughput verify-bench golden setup clean help
+.PHONY: test test-fast check demo lint vagrant-test vagrant-box throughput verify-bench fault-score golden setup clean help

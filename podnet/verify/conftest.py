@@ -13,6 +13,7 @@ from podnet.modes import Mode
 from podnet.state import State
 from podnet.verify import reach, sampling
 from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.inquiry import Inquiry
 from podnet.verify.numbers import NUMBERS, Numbers
 from podnet.verify.plugin import FLEET, HERE, MESH, NOT_ASKED, RUN
 from podnet.verify.reach import Mesh
@@ -92,6 +93,18 @@ def told(answers: dict[str, Answer], cluster: Cluster) -> dict[str, str]:
 def have(node: Node, answers: dict[str, Answer]) -> State:
     """Return what the node holds."""
     return tables.parse(answers[node.name].read().splitlines())
+
+
+@pytest.fixture(scope="session")
+def inquiry(
+    fleet: Fleet,
+    want: dict[str, State],
+    answers: dict[str, Answer],
+    told: dict[str, str],
+    pytestconfig: pytest.Config,
+) -> Inquiry:
+    """Return who finds out, once something has failed, which table on the way is wrong."""
+    return Inquiry(fleet, want, answers, told, captures=pytestconfig.getoption("captures"))
 
 
 @pytest.fixture(scope="session")

@@ -57,11 +57,12 @@ class Fleet:
         failed = f"{node.name}: a command failed with exit status {result.rc}: {result.stderr.strip()}"
         return Answer(result.stdout, result.stderr, problem=failed if result.rc else "")
 
-    def run_all(self, script: Callable[[Node], str]) -> dict[str, Answer]:
-        """Run one script on every node, all at the same time."""
-        with ThreadPoolExecutor(min(PARALLEL, max(1, len(self.nodes)))) as pool:
-            answers = pool.map(lambda node: self.run(node, script(node)), self.nodes)
-            return {node.name: answer for node, answer in zip(self.nodes, answers, strict=True)}
+    def run_all(self, script: Callable[[Node], str], nodes: Sequence[Node] = ()) -> dict[str, Answer]:
+        """Run one script on every node, or on some, all at the same time."""
+        nodes = nodes or self.nodes
+        with ThreadPoolExecutor(min(PARALLEL, max(1, len(nodes)))) as pool:
+            answers = pool.map(lambda node: self.run(node, script(node)), nodes)
+            return {node.name: answer for node, answer in zip(nodes, answers, strict=True)}
 
     def only(self, names: Collection[str]) -> "Fleet":
         """Return the fleet of those nodes alone."""

@@ -55,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--report", metavar="DIR", help="write a page, report.html, and junit.xml into this folder")
     group.addoption("--pairs-seed", metavar="N", type=int, help="draw the same sample as an earlier run")
+    group.addoption("--captures", action="store_true", help="show what both ends see of a pair that fails, by tcpdump")
     group.addoption(
         "--disruptive",
         action="store_true",

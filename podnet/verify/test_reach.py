@@ -3,13 +3,20 @@
 import pytest
 
 from podnet.cluster import Node
+from podnet.verify.inquiry import Inquiry, Problem
 from podnet.verify.probe import LARGER, LARGEST, SMALL, WAY
 from podnet.verify.reach import Mesh
 
 
-def _fail_if_wrong(mesh: Mesh, node: Node, size: str) -> None:
+def _fail_if_wrong(mesh: Mesh, node: Node, size: str, inquiry: Inquiry) -> None:
     wrong = [(reply, problem) for reply in mesh.of(node, size) if (problem := mesh.fault(reply))]
-    problems = [problem for reply, problem in wrong if reply.tried]
+    problems = inquiry.explained(
+        [
+            Problem(reply.source, reply.target, problem, None if size == SMALL else mesh.largest(reply))
+            for reply, problem in wrong
+            if reply.tried
+        ]
+    )
     if unsent := [f"{reply.source} -> {reply.target}" for reply, _ in wrong if not reply.tried]:
         first = wrong[[reply.tried for reply, _ in wrong].index(False)][0]
         problems.append(
@@ -20,24 +27,24 @@ def _fail_if_wrong(mesh: Mesh, node: Node, size: str) -> None:
 
 
 @pytest.mark.scenario(2, 3)
-def test_pods_reach_each_other_as_the_mode_says(node: Node, mesh: Mesh) -> None:
+def test_pods_reach_each_other_as_the_mode_says(node: Node, mesh: Mesh, inquiry: Inquiry) -> None:
     """Each pod that the mode connects replies, with a TTL that tells how often it was routed; the others do not."""
-    _fail_if_wrong(mesh, node, SMALL)
+    _fail_if_wrong(mesh, node, SMALL, inquiry)
 
 
 @pytest.mark.scenario(4)
-def test_largest_packet_passes_unfragmented(node: Node, mesh: Mesh) -> None:
+def test_largest_packet_passes_unfragmented(node: Node, mesh: Mesh, inquiry: Inquiry) -> None:
     """The underlay's MTU less the encapsulation is what a pod can send in one piece."""
-    _fail_if_wrong(mesh, node, LARGEST)
+    _fail_if_wrong(mesh, node, LARGEST, inquiry)
 
 
 @pytest.mark.scenario(4)
-def test_one_byte_more_does_not_pass(node: Node, mesh: Mesh) -> None:
+def test_one_byte_more_does_not_pass(node: Node, mesh: Mesh, inquiry: Inquiry) -> None:
     """A larger packet that must not be fragmented is refused, by name: ping says who refuses it and at which MTU."""
-    _fail_if_wrong(mesh, node, LARGER)
+    _fail_if_wrong(mesh, node, LARGER, inquiry)
 
 
 @pytest.mark.scenario(4)
-def test_the_way_between_nodes_refuses_one_byte_more(node: Node, mesh: Mesh) -> None:
+def test_the_way_between_nodes_refuses_one_byte_more(node: Node, mesh: Mesh, inquiry: Inquiry) -> None:
     """So do the devices behind the pod's own, by which the node routes: they are asked by the node itself."""
-    _fail_if_wrong(mesh, node, WAY)
+    _fail_if_wrong(mesh, node, WAY, inquiry)

@@ -133,8 +133,8 @@ class Mute(Fleet):
 
     lacks: tuple[str, ...] = ()
 
-    def run_all(self, script: object) -> dict[str, Answer]:
-        del script
+    def run_all(self, script: object, nodes: object = ()) -> dict[str, Answer]:
+        del script, nodes
         return {node.name: Answer("\n".join(self.lacks)) for node in self.nodes}
 
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from podnet import boot, modes
-from podnet.cluster import Node
 from podnet.differences import differences
 from podnet.facts import node as tables
 from podnet.keys import resolve
 from podnet.obstacles import obstacles
 from podnet.state import State
-from podnet.verify import probe
-from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.fleet import Fleet
 from podnet.verify.numbers import NUMBERS, Numbers
+from podnet.verify.probe import SMALL
+from podnet.verify.reach import probed
 
 PATIENCE = 30
 """Seconds for what settles by itself: ARP, WireGuard's next try after 5 s, a NIC that looks for its carrier."""
@@ -61,24 +61,9 @@ def wrong_reach(fleet: Fleet, numbers: Numbers, patience: float) -> list[str]:
 
 
 def _wrong_reach(fleet: Fleet, numbers: Numbers) -> list[str]:
-    # Shorter than elsewhere: whoever expects a reply asks again, and where none is expected ping waits to the end.
-    answers = fleet.run_all(lambda node: probe.script(fleet.cluster.marks, node, fleet.nodes, deadline=1))
-    return [problem for node in fleet.nodes for problem in _of(fleet, node, answers[node.name], numbers)]
-
-
-def _of(fleet: Fleet, node: Node, answer: Answer, numbers: Numbers) -> list[str]:
-    if answer.problem:
-        return [answer.problem]
-    replies = probe.parse(fleet.cluster, node, answer.printed)
-    pairs = len(node.pods) * sum(len(peer.pods) for peer in fleet.nodes)
-    problems = [f"{node.name}: {len(replies)} pairs were tried, of {pairs}"] if len(replies) != pairs else []
-    for reply in replies:
-        expected = numbers.ttl(reply.source, reply.target)
-        if reply.ttl != expected:
-            told = f"TTL {reply.ttl}" if reply.reached else f"no reply: {reply.why}"
-            promised = f"a reply with TTL {expected}" if expected else "no reply"
-            problems.append(f"{reply.source} -> {reply.target}: expected {promised}, saw {told}")
-    return problems
+    mesh = probed(fleet, numbers, None)
+    unanswered = [answer.problem for answer in mesh.answers.values() if answer.problem]
+    return unanswered + [problem for reply in mesh.all(SMALL) if (problem := mesh.fault(reply))]
 
 
 def until_nothing(problems: Callable[[], list[str]], patience: float) -> list[str]:
