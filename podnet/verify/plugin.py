@@ -18,7 +18,7 @@ import pytest
 from podnet import inventory as ours
 from podnet.errors import ClusterError
 from podnet.verify import inventory, matrix, report, sampling
-from podnet.verify.fleet import Fleet, SshConfig, connect
+from podnet.verify.fleet import Fleet, SshConfig, connect, outsider
 from podnet.verify.numbers import NUMBERS
 from podnet.verify.reach import Mesh
 from podnet.verify.report import Run
@@ -26,6 +26,8 @@ from podnet.verify.report import Run
 HERE = Path(__file__).parent
 DISRUPTIVE = HERE / "disruptive"
 """Where the tests are that change hosts."""
+OUTSIDE = HERE / "test_outside.py"
+"""What needs a host that is no member."""
 
 NOT_ASKED = (
     "nothing is verified without --hosts or --inventory (for a lab: --hosts=node1,node2,node3); "
@@ -37,6 +39,7 @@ DATA = pytest.StashKey[Mapping[str, Mapping[str, Any]]]()
 SSH_CONFIG = pytest.StashKey[SshConfig]()
 MESH = pytest.StashKey[Mesh]()
 RUN = pytest.StashKey[Run]()
+NOT_LOOKED_AT = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,6 +80,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="COMMAND",
         help="with --disruptive: run this here for each {host}, instead of `systemctl reboot` there",
     )
+    group.addoption(
+        "--outside", metavar="HOST", default="", help="a host that is no member, reached by ssh as they are"
+    )
 
 
 def _at_least_one(text: str) -> int:
@@ -87,9 +93,10 @@ def _at_least_one(text: str) -> int:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave alone what changes hosts, unless it is asked for."""
-    asked = config.getoption("disruptive")
-    return True if DISRUPTIVE in (collection_path, *collection_path.parents) and not asked else None
+    """Leave alone what changes hosts, unless it is asked for, and what needs a host outside, unless one is named."""
+    asked = {DISRUPTIVE: config.getoption("disruptive"), OUTSIDE: config.getoption("outside")}
+    places = (collection_path, *collection_path.parents)
+    return True if any(place in places and not wanted for place, wanted in asked.items()) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest's own junitxml must find where it is to write
@@ -106,10 +113,13 @@ def pytest_configure(config: pytest.Config) -> None:
         cluster = ours.read(data)
     except (ClusterError, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
-    config.stash[SSH_CONFIG] = ssh_config = SshConfig(data, config.getoption("ssh_config"))
+    outside = config.getoption("outside")
+    beside = outsider(outside, data) if outside else {}
+    config.stash[SSH_CONFIG] = ssh_config = SshConfig(data | beside, config.getoption("ssh_config"))
     options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
     options["connection"] = options["connection"] or "ssh"
-    config.stash[FLEET] = Fleet(cluster, connect(hosts.split(",") if hosts else list(data), options, data))
+    connected = connect([*(hosts.split(",") if hosts else data), *beside], options, data | beside)
+    config.stash[FLEET] = Fleet(cluster, connected, outside)
     if folder := config.getoption("report"):
         config.stash[RUN] = run = _reported(config, Path(config.invocation_params.dir, folder))
         config.pluginmanager.register(run, "podnet-report")
@@ -183,3 +193,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"podnet: {NOT_ASKED}", red=True, bold=True)
     if run := config.stash.get(RUN, None):
         terminalreporter.write_line(f"podnet: the report is {run.folder / report.HTML}")
+    for sentence in config.stash.get(NOT_LOOKED_AT, ()):
+        terminalreporter.write_line(sentence)

@@ -15,7 +15,7 @@ from podnet.verify.disruptive.operating import Arrangement, Operator
 from podnet.verify.disruptive.test_member import names
 from podnet.verify.disruptive.test_switch import unlike
 from podnet.verify.fleet import Answer, Fleet
-from podnet.verify.numbers import NUMBERS, Numbers
+from podnet.verify.numbers import NUMBERS
 from tests.core.examples import hosts
 from tests.core.test_verify import node
 
@@ -27,7 +27,7 @@ TWO = [node(1, 2), node(2, 2)]
 
 def counted(sent: int, replies: list[int]) -> losses.Loss:
     """Have one pair's replies counted."""
-    (pair, *_) = losses.pairs(FIRST, TWO, Numbers(64, 62))["node1"]
+    (pair, *_) = losses.pairs(FIRST, TWO, NUMBERS["host_gw"])["node1"]
     numbers = "".join(f"icmp_seq={number}\n" for number in replies)
     said = f"{sent} packets transmitted, {len(replies)} received\nrtt min/avg/max/mdev = 0.01/0.02/0.10/0.01 ms\n"
     (loss,) = losses.parse([pair], f"{losses.MARK}\n{numbers}{said}")
@@ -55,7 +55,7 @@ def test_lost_packets_are_counted_by_their_numbers(
 @pytest.mark.parametrize("said", ["", losses.MARK, f"{losses.MARK}\nicmp_seq=1\n", f"{losses.MARK}\n{losses.MARK}\n"])
 def test_pings_that_do_not_tell_are_no_pings_without_loss(said: str) -> None:
     """Neither silence nor half an answer counts as none lost."""
-    (pair, *_) = losses.pairs(FIRST, TWO, Numbers(64, 62))["node1"]
+    (pair, *_) = losses.pairs(FIRST, TWO, NUMBERS["host_gw"])["node1"]
     with pytest.raises(NotCountedError):
         losses.parse([pair], said)
 
@@ -63,10 +63,10 @@ def test_pings_that_do_not_tell_are_no_pings_without_loss(said: str) -> None:
 def test_a_host_pings_a_handful_whatever_the_size_of_the_cluster() -> None:
     """One pod of the next node and one of its own; where the mode connects no nodes, only the latter."""
     many = [node(number, 5) for number in range(1, 101)]
-    assert {len(pairs) for pairs in losses.pairs(FIRST, many, Numbers(64, 62)).values()} == {2}
-    (own,) = losses.pairs(FIRST, many, Numbers(64, None))["node7"]
+    assert {len(pairs) for pairs in losses.pairs(FIRST, many, NUMBERS["host_gw"]).values()} == {2}
+    (own,) = losses.pairs(FIRST, many, NUMBERS["bridge"])["node7"]
     assert (own.source, own.target) == ("node7/pod1", "node7/pod2")
-    assert losses.pairs(FIRST, [node(1, 1)], Numbers(64, 62)) == {"node1": []}
+    assert losses.pairs(FIRST, [node(1, 1)], NUMBERS["host_gw"]) == {"node1": []}
 
 
 def test_a_loss_names_the_pair_and_the_pause() -> None:
