@@ -2,8 +2,9 @@
 
 Left out is what the kernel counts up or finds out by itself: indices, timers, neighbours that it has learned, lifetimes
 of leases, counters of rules; chains that let everything pass, which iptables makes by the way and never removes;
-settings as br_netfilter is born with them, since modules stay; and WireGuard's public keys, since a mode that is left
-takes its private key along.
+settings as br_netfilter is born with them, since modules stay; the note of former settings, which names a device that
+came with a module from the second time on; and WireGuard's public keys, since a mode that is left takes its private key
+along.
 """
 
 from collections.abc import Iterator, Mapping
@@ -58,7 +59,7 @@ if command -v wg >/dev/null; then wg show all allowed-ips | sed 's/\t[^\t]*\t/ /
 for folder in podnet systemd/system systemd/network modules-load.d sysctl.d NetworkManager/conf.d; do
   if [ ! -d /etc/$folder ]; then continue; fi
   find /etc/$folder \( -name '*.key' -o -type l \) | sort
-  for file in $(find /etc/$folder -type f ! -name '*.key' | sort); do
+  for file in $(find /etc/$folder -type f ! -name '*.key' ! -path /etc/podnet/sysctls | sort); do
     echo "$file $(sed -E 's#[A-Za-z0-9+/]{43}=#KEY#g' "$file" | sha256sum)"
   done
 done

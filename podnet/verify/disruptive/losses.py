@@ -20,6 +20,7 @@ from podnet.verify.probe import label
 INTERVAL = 0.01  # seconds
 LONGEST = 600  # seconds: what nobody ends ends then
 FIRST = 100  # times 0.1 s to wait for every ping's first reply
+LAST = 50  # times 0.1 s to wait for every ping's last reply
 MARK = "==losses=="
 SENT = re.compile(r"(\d+) packets transmitted")
 SLOWEST = re.compile(r"^rtt \S+ = [\d.]+/[\d.]+/([\d.]+)/", re.MULTILINE)
@@ -129,9 +130,17 @@ echo "$folder"
 
 
 def stop(folder: str) -> str:
-    """Spell: end the pings in that folder, and print of each the numbers of its replies, and its own summary."""
+    """Spell: end the pings in that folder, and print of each the numbers of its replies, and its own summary.
+
+    Before that each may have one more reply, if it has any soon: whoever just hears others again may be a moment late.
+    """
     return f"""set -eu
 cd {folder}
+tries=0
+for said in [0-9]*; do
+  heard=$(grep -c 'bytes from' $said)
+  until [ $(grep -c 'bytes from' $said) -gt $heard ] || [ $tries = {LAST} ]; do tries=$((tries + 1)); sleep 0.1; done
+done
 kill -INT $(cat pids)
 for pid in $(cat pids); do while kill -0 $pid 2>/dev/null; do sleep 0.02; done; done
 for said in [0-9]*; do
