@@ -11,10 +11,13 @@ from podnet.errors import ClusterError
 from podnet.facts import node as tables
 from podnet.modes import Mode
 from podnet.state import State
+from podnet.verify import reach, sampling
 from podnet.verify.exchange import Exchange
 from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.inquiry import Inquiry
 from podnet.verify.numbers import NUMBERS, Numbers
-from podnet.verify.plugin import FLEET, HERE, NOT_ASKED, NOT_LOOKED_AT
+from podnet.verify.plugin import FLEET, HERE, MESH, NOT_ASKED, NOT_LOOKED_AT, RUN
+from podnet.verify.reach import Mesh
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -72,9 +75,12 @@ def want(mode: Mode, fleet: Fleet) -> dict[str, State]:
 
 
 @pytest.fixture(scope="session")
-def answers(want: dict[str, State], fleet: Fleet) -> dict[str, Answer]:
+def answers(want: dict[str, State], fleet: Fleet, pytestconfig: pytest.Config) -> dict[str, Answer]:
     """Have every node print its tables, by one remote command each."""
-    return fleet.run_all(lambda node: tables.script(**tables.asked(want[node.name])))
+    found = fleet.run_all(lambda node: tables.script(**tables.asked(want[node.name])))
+    if run := pytestconfig.stash.get(RUN, None):
+        run.answers = found
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -97,3 +103,28 @@ def exchange(fleet: Fleet, numbers: Numbers, pytestconfig: pytest.Config) -> Exc
 def have(node: Node, answers: dict[str, Answer]) -> State:
     """Return what the node holds."""
     return tables.parse(answers[node.name].read().splitlines())
+
+
+@pytest.fixture(scope="session")
+def inquiry(
+    fleet: Fleet,
+    want: dict[str, State],
+    answers: dict[str, Answer],
+    told: dict[str, str],
+    pytestconfig: pytest.Config,
+) -> Inquiry:
+    """Return who finds out, once something has failed, which table on the way is wrong."""
+    return Inquiry(fleet, want, answers, told, captures=pytestconfig.getoption("captures"))
+
+
+@pytest.fixture(scope="session")
+def mesh(fleet: Fleet, numbers: Numbers, pytestconfig: pytest.Config) -> Mesh:
+    """Have every pod ping every pod, in all sizes, or as many as `--pairs` allows: one remote command a node."""
+    seed = pytestconfig.getoption("pairs_seed")
+    sample = sampling.sample(
+        fleet.nodes, pytestconfig.getoption("pairs"), sampling.any_seed() if seed is None else seed
+    )
+    pytestconfig.stash[MESH] = found = reach.probed(fleet, numbers, sample)
+    if run := pytestconfig.stash.get(RUN, None):
+        run.mesh = found
+    return found

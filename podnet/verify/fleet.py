@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,15 +61,19 @@ class Fleet:
         failed = f"{name}: a command failed with exit status {result.rc}: {result.stderr.strip()}"
         return Answer(result.stdout, result.stderr, problem=failed if result.rc else "")
 
-    def run_all(self, script: Callable[[Node], str]) -> dict[str, Answer]:
-        """Run one script on every node, all at the same time."""
-        return self.run_each({node.name: script(node) for node in self.nodes})
+    def run_all(self, script: Callable[[Node], str], nodes: Sequence[Node] = ()) -> dict[str, Answer]:
+        """Run one script on every node, or on some, all at the same time."""
+        return self.run_each({node.name: script(node) for node in nodes or self.nodes})
 
     def run_each(self, scripts: Mapping[str, str]) -> dict[str, Answer]:
         """Run on every host, by its name, a script of its own, all at the same time."""
         with ThreadPoolExecutor(min(PARALLEL, len(scripts) or 1)) as pool:
             answers = pool.map(self._run, scripts, scripts.values())
             return dict(zip(scripts, answers, strict=True))
+
+    def only(self, names: Collection[str]) -> "Fleet":
+        """Return the fleet of those nodes alone."""
+        return Fleet(self.cluster, {name: host for name, host in self.hosts.items() if name in names})
 
 
 def connect(specs: Sequence[str], options: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]]) -> dict[str, Host]:
@@ -115,12 +119,18 @@ class SshConfig:
         self.names = list(data)
         hosts = [line for name, host in data.items() for line in _host(name, host, given)]
         shared = ["Host *", f"  ControlPath {self.folder}/%C", "  BatchMode yes"]
+        # A host that goes down in the middle of an answer never ends the connection: nobody is there to say so.
+        shared += ["  ServerAliveInterval 10", "  ServerAliveCountMax 3"]
         self.path.write_text("\n".join([*hosts, *shared]) + "\n")
+
+    def disconnect(self) -> None:
+        """End the shared connections. Those to a host that reboots would not end by themselves."""
+        for name in self.names:
+            subprocess.run(["ssh", "-F", self.path, "-O", "exit", name], capture_output=True, check=False)
 
     def close(self) -> None:
         """End the shared connections and remove the file."""
-        for name in self.names:
-            subprocess.run(["ssh", "-F", self.path, "-O", "exit", name], capture_output=True, check=False)
+        self.disconnect()
         for file in self.folder.iterdir():
             file.unlink(missing_ok=True)  # a connection that ends takes its socket away by itself
         self.folder.rmdir()

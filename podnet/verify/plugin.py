@@ -6,6 +6,10 @@
 pytest says so: testinfra's default, the machine that pytest runs on, is never touched.
 """
 
+import argparse
+import os
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +17,11 @@ import pytest
 
 from podnet import inventory as ours
 from podnet.errors import ClusterError
-from podnet.verify import inventory, matrix
+from podnet.verify import inventory, matrix, report, sampling
 from podnet.verify.fleet import Fleet, SshConfig, connect, outsider
 from podnet.verify.numbers import NUMBERS
-from podnet.verify.probe import Reply
+from podnet.verify.reach import Mesh
+from podnet.verify.report import Run
 
 HERE = Path(__file__).parent
 DISRUPTIVE = HERE / "disruptive"
@@ -29,8 +34,11 @@ NOT_ASKED = (
     "this machine is never probed"
 )
 FLEET = pytest.StashKey[Fleet]()
+DATA = pytest.StashKey[Mapping[str, Mapping[str, Any]]]()
+"""What the inventory says, host by host."""
 SSH_CONFIG = pytest.StashKey[SshConfig]()
-REPLIES = pytest.StashKey[list[Reply]]()
+MESH = pytest.StashKey[Mesh]()
+RUN = pytest.StashKey[Run]()
 NOT_LOOKED_AT = pytest.StashKey[list[str]]()
 
 
@@ -42,21 +50,56 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--mode", choices=sorted(NUMBERS), default="vxlan", help="mode that the hosts should be in")
     group.addoption(
+        "--pairs",
+        metavar="N",
+        type=_at_least_one,
+        default=sampling.LIMIT,
+        help="ping between so many ordered pairs of pods; of more, a random sample is drawn (default: %(default)s)",
+    )
+    group.addoption("--report", metavar="DIR", help="write a page, report.html, and junit.xml into this folder")
+    group.addoption("--pairs-seed", metavar="N", type=int, help="draw the same sample as an earlier run")
+    group.addoption("--captures", action="store_true", help="show what both ends see of a pair that fails, by tcpdump")
+    group.addoption(
         "--disruptive",
         action="store_true",
         help="also run what changes hosts: applies, removes a member, reboots, switches modes; not for production",
+    )
+    group.addoption(
+        "--other-mode",
+        choices=sorted(NUMBERS),
+        help="with --disruptive: the mode to switch to and back from (default: the one that has least in common)",
+    )
+    group.addoption(
+        "--spare-address",
+        metavar="ADDRESS",
+        help="with --disruptive: an address for the last host to move to and back (default: one of its segment that "
+        "nobody answers for)",
+    )
+    group.addoption(
+        "--reboot-command",
+        metavar="COMMAND",
+        help="with --disruptive: run this here for each {host}, instead of `systemctl reboot` there",
     )
     group.addoption(
         "--outside", metavar="HOST", default="", help="a host that is no member, reached by ssh as they are"
     )
 
 
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least one pair must be tried")
+    return number
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave alone what changes hosts, unless it is asked for, and what needs a host outside, unless one is named."""
     asked = {DISRUPTIVE: config.getoption("disruptive"), OUTSIDE: config.getoption("outside")}
-    return None if asked.get(collection_path, True) else True
+    places = (collection_path, *collection_path.parents)
+    return True if any(place in places and not wanted for place, wanted in asked.items()) else None
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest's own junitxml must find where it is to write
 def pytest_configure(config: pytest.Config) -> None:
     """Connect `--hosts` with the inventory, and run only the verification if nothing else is named."""
     config.addinivalue_line("markers", "scenario(number, ...): which of podnet.verify.scenarios the test shows")
@@ -66,7 +109,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(HERE)]
     try:
-        data = inventory.load(inventory_of(config))
+        config.stash[DATA] = data = inventory.load(inventory_of(config))
         cluster = ours.read(data)
     except (ClusterError, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
@@ -77,16 +120,37 @@ def pytest_configure(config: pytest.Config) -> None:
     options["connection"] = options["connection"] or "ssh"
     connected = connect([*(hosts.split(",") if hosts else data), *beside], options, data | beside)
     config.stash[FLEET] = Fleet(cluster, connected, outside)
+    if folder := config.getoption("report"):
+        config.stash[RUN] = run = _reported(config, Path(config.invocation_params.dir, folder))
+        config.pluginmanager.register(run, "podnet-report")
+
+
+def _reported(config: pytest.Config, folder: Path) -> Run:
+    """Have this run reported into that folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise pytest.UsageError(f"--report: the folder {folder} cannot be made: {e.strerror}") from e
+    config.option.xmlpath = config.option.xmlpath or str(folder / report.JUNIT)
+    mode = config.getoption("mode")
+    command = shlex.join(config.invocation_params.args)
+    junit = Path(config.invocation_params.dir, os.path.expandvars(config.option.xmlpath)).expanduser()
+    return Run(config.stash[FLEET], mode, NUMBERS[mode], folder, junit, command)
 
 
 def _is_for_us(config: pytest.Config) -> bool:
     """Leave other people's testinfra suites alone: they have neither our tests nor our options."""
-    clone = (config.rootpath / "podnet" / "verify").resolve() == HERE.resolve()
-    return bool(config.getoption("inventory")) or clone or "podnet.verify" in map(str, config.args)
+    return bool(config.getoption("inventory")) or bool(_clone(config)) or "podnet.verify" in map(str, config.args)
 
 
-def _lab_inventory(config: pytest.Config) -> Path:
-    return config.rootpath / "inventories" / "lab.py"
+def _clone(config: pytest.Config) -> Path | None:
+    """Find the clone that pytest was started in.
+
+    It is mostly pytest's root; but pytest decides about that before it knows our options, and takes what follows
+    `--report` for something to test if it exists.
+    """
+    folders = (config.rootpath, config.invocation_params.dir)
+    return next((each for each in folders if (each / "podnet" / "verify").resolve() == HERE.resolve()), None)
 
 
 def inventory_of(config: pytest.Config) -> Path:
@@ -96,7 +160,7 @@ def inventory_of(config: pytest.Config) -> Path:
         if not path.is_file():
             raise pytest.UsageError(f"--inventory={given}: there is no such file")
         return path
-    if (lab := _lab_inventory(config)).is_file():
+    if (clone := _clone(config)) and (lab := clone / "inventories" / "lab.py").is_file():
         return lab
     raise pytest.UsageError(
         "--hosts needs --inventory=FILE, the pyinfra inventory that says what those hosts should hold"
@@ -117,11 +181,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401  # private type
     """Print every pod against every pod, or that nothing was verified."""
-    if replies := config.stash.get(REPLIES, None):
+    if mesh := config.stash.get(MESH, None):
         terminalreporter.section("every pod (down) to every pod (across): TTL and round trip in ms")
-        for line in matrix.table(replies, width=terminalreporter._tw.fullwidth):  # noqa: SLF001  # the only way to it
-            terminalreporter.write_line(line)
-    elif any(HERE in Path(report.fspath).absolute().parents for report in terminalreporter.stats.get("skipped", ())):
+        for line in matrix.table(mesh, width=terminalreporter._tw.fullwidth):  # noqa: SLF001  # the only way to it
+            for text, bad in line:
+                terminalreporter.write(text, red=bad, bold=bad)
+            terminalreporter.write_line("")
+        for sentence in [*matrix.refusals(mesh), *([mesh.sample.told] if mesh.sample else [])]:
+            terminalreporter.write_line(sentence)
+    elif any(HERE in Path(test.fspath).absolute().parents for test in terminalreporter.stats.get("skipped", ())):
         terminalreporter.write_line(f"podnet: {NOT_ASKED}", red=True, bold=True)
-    for line in config.stash.get(NOT_LOOKED_AT, ()):
-        terminalreporter.write_line(line)
+    if run := config.stash.get(RUN, None):
+        terminalreporter.write_line(f"podnet: the report is {run.folder / report.HTML}")
+    for sentence in config.stash.get(NOT_LOOKED_AT, ()):
+        terminalreporter.write_line(sentence)

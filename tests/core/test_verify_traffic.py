@@ -20,7 +20,8 @@ from podnet.verify.numbers import ALONE, APART, NUMBERS, ROUTED, SEALED, Beyond
 from podnet.verify.transfer import End, NotToldError, Ports, Seen, Told
 from tests.core import goldens
 from tests.core.examples import cluster
-from tests.core.test_verify import LONGEST_WORD, node
+from tests.core.test_mesh import LONGEST_WORD
+from tests.core.test_verify import node
 
 OUTSIDE = IPv4Address("192.168.56.99")
 FAR = Node(
