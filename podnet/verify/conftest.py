@@ -11,9 +11,11 @@ from podnet.errors import ClusterError
 from podnet.facts import node as tables
 from podnet.modes import Mode
 from podnet.state import State
+from podnet.verify import observed
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import NUMBERS, Numbers
-from podnet.verify.plugin import FLEET, HERE, NOT_ASKED
+from podnet.verify.observing import Observation, observe
+from podnet.verify.plugin import FLEET, HERE, NOT_ASKED, OBSERVATION
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -21,8 +23,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "node" in metafunc.fixturenames:
         fleet = metafunc.config.stash.get(FLEET, None)
         skip = pytest.param(None, marks=pytest.mark.skip(reason=NOT_ASKED), id="no-hosts")
-        params = [pytest.param(node, id=node.name) for node in fleet.nodes] if fleet else [skip]
-        metafunc.parametrize("node", params)
+        params = [pytest.param(node.name, id=node.name) for node in fleet.nodes] if fleet else [skip]
+        metafunc.parametrize("node", params, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -35,8 +37,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def fleet(pytestconfig: pytest.Config) -> Fleet:
-    """Return the hosts that `--hosts` named."""
-    return pytestconfig.stash[FLEET]
+    """Return the hosts that `--hosts` named; of strangers' pods, those that can be entered."""
+    fleet = pytestconfig.stash[FLEET]
+    if not pytestconfig.getoption("observe"):
+        return fleet
+    try:
+        seen = observe(fleet, _mode(pytestconfig), NUMBERS[pytestconfig.getoption("mode")])
+    except ClusterError as e:
+        pytest.fail(str(e), pytrace=False)
+    pytestconfig.stash[OBSERVATION] = seen
+    return seen.fleet
+
+
+@pytest.fixture
+def node(request: pytest.FixtureRequest, fleet: Fleet) -> Node:
+    """Return the node of that name."""
+    return next(node for node in fleet.nodes if node.name == request.param)
+
+
+@pytest.fixture(scope="session")
+def observation(fleet: Fleet, pytestconfig: pytest.Config) -> Observation:  # noqa: ARG001  # it is who has looked
+    """Return what was seen of somebody else's cluster."""
+    return pytestconfig.stash[OBSERVATION]
 
 
 @pytest.fixture(scope="session")
@@ -48,15 +70,20 @@ def cluster(fleet: Fleet) -> Cluster:
 @pytest.fixture(scope="session")
 def mode(pytestconfig: pytest.Config) -> Mode:
     """Return the mode that the hosts should be in."""
+    return _mode(pytestconfig)
+
+
+def _mode(pytestconfig: pytest.Config) -> Mode:
     module: Any = importlib.import_module(f"podnet.modes.{pytestconfig.getoption('mode')}")
     mode: Mode = module
     return mode
 
 
 @pytest.fixture(scope="session")
-def numbers(pytestconfig: pytest.Config) -> Numbers:
-    """Return what the mode promises to whoever looks from outside."""
-    return NUMBERS[pytestconfig.getoption("mode")]
+def numbers(pytestconfig: pytest.Config, fleet: Fleet) -> Numbers:  # noqa: ARG001  # it is who has looked
+    """Return what the mode promises to whoever looks from outside; of strangers, as their pods' side has it."""
+    seen = pytestconfig.stash.get(OBSERVATION, None)
+    return observed.fitted(seen.scene) if seen else NUMBERS[pytestconfig.getoption("mode")]
 
 
 @pytest.fixture(scope="session")

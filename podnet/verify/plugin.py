@@ -13,14 +13,19 @@ import pytest
 
 from podnet import inventory as ours
 from podnet.errors import ClusterError
-from podnet.verify import inventory, matrix
+from podnet.verify import inventory, matrix, observed
 from podnet.verify.fleet import Fleet, SshConfig, connect
 from podnet.verify.numbers import NUMBERS
+from podnet.verify.observing import Observation
 from podnet.verify.probe import Reply
 
 HERE = Path(__file__).parent
 DISRUPTIVE = HERE / "disruptive"
 """Where the tests are that change hosts."""
+OF_OURS = {HERE / "test_state.py", HERE / "test_again.py"}
+"""Tests that ask whether hosts are as podnet would make them: not asked of somebody else's, with `--observe`."""
+OF_STRANGERS = {HERE / "test_observe.py"}
+"""Those that ask instead whether somebody else's do the same."""
 
 NOT_ASKED = (
     "nothing is verified without --hosts or --inventory (for a lab: --hosts=node1,node2,node3); "
@@ -29,6 +34,7 @@ NOT_ASKED = (
 FLEET = pytest.StashKey[Fleet]()
 SSH_CONFIG = pytest.StashKey[SshConfig]()
 REPLIES = pytest.StashKey[list[Reply]]()
+OBSERVATION = pytest.StashKey[Observation]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,12 +49,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="also run what changes hosts: applies, removes a member, reboots, switches modes; not for production",
     )
+    group.addoption(
+        "--observe",
+        action="store_true",
+        help="somebody else set the hosts up: change nothing, and tell in what they are otherwise than the mode says",
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave alone what changes hosts, unless it is asked for."""
-    asked = config.getoption("disruptive")
-    return True if collection_path == DISRUPTIVE and not asked else None
+    """Leave alone what changes hosts, unless it is asked for, and of the rest what is not for these hosts."""
+    if collection_path == DISRUPTIVE:
+        return None if config.getoption("disruptive") else True
+    not_for_them = OF_OURS if config.getoption("observe") else OF_STRANGERS
+    return True if collection_path in not_for_them else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,6 +69,8 @@ def pytest_configure(config: pytest.Config) -> None:
     hosts = config.getoption("hosts")
     if not (hosts or config.getoption("inventory")) or not _is_for_us(config):
         return
+    if config.getoption("observe") and config.getoption("disruptive"):
+        raise pytest.UsageError("--observe changes nothing, and --disruptive asks for what does; leave one of them out")
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(HERE)]
     try:
@@ -106,10 +121,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401  # private type
-    """Print every pod against every pod, or that nothing was verified."""
+    """Print every pod against every pod, in what strangers are otherwise, or that nothing was verified."""
+    if seen := config.stash.get(OBSERVATION, None):
+        terminalreporter.section(f"what podnet would have otherwise in {config.getoption('mode')}")
+        for line in observed.told(seen.scene):
+            terminalreporter.write_line(line)
     if replies := config.stash.get(REPLIES, None):
         terminalreporter.section("every pod (down) to every pod (across): TTL and round trip in ms")
         for line in matrix.table(replies, width=terminalreporter._tw.fullwidth):  # noqa: SLF001  # the only way to it
             terminalreporter.write_line(line)
-    elif any(HERE in Path(report.fspath).absolute().parents for report in terminalreporter.stats.get("skipped", ())):
+    elif FLEET not in config.stash and any(
+        HERE in Path(report.fspath).absolute().parents for report in terminalreporter.stats.get("skipped", ())
+    ):
         terminalreporter.write_line(f"podnet: {NOT_ASKED}", red=True, bold=True)

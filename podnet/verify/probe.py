@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from podnet.cluster import Cluster, Node, Pod
-from podnet.marks import Marks
 
 HEADERS = 20 + 8  # IPv4 and ICMP: what ping adds to its payload
 DEADLINE = 3  # seconds: ping repeats every second until the first reply or then
@@ -50,8 +49,10 @@ def label(node: Node, pod: Pod) -> str:
     return f"{node.name}/{pod.name}"
 
 
-def script(marks: Marks, node: Node, targets: Iterable[Node], size: int | None = None, deadline: int = DEADLINE) -> str:
+def script(enter: str, node: Node, targets: Iterable[Node], size: int | None = None, deadline: int = DEADLINE) -> str:
     """Spell the pings from all pods of `node`; `size` in bytes on the wire, not to be fragmented.
+
+    `enter` is how the pods' namespaces are entered: podnet.verify.entering.
 
     The addresses are said once, whatever the number of pods: ssh takes the script as one word, and the kernel no
     word longer than 128 KiB.
@@ -62,9 +63,10 @@ def script(marks: Marks, node: Node, targets: Iterable[Node], size: int | None =
     together = max(1, ABREAST // max(1, len(addresses)))
     rounds = " ".join(f"'{' '.join(pod.name for pod in part)}'" for part in _parts(node.pods, together))
     return f"""if ! command -v ping >/dev/null; then echo "ping is needed: install iputils-ping" >&2; exit 1; fi
+{enter}
 waves='{waves}'
 for round in {rounds or "''"}; do
-  for pod in $round; do ip netns exec {marks.netns}$pod sh -c "$waves" $pod & done
+  for pod in $round; do enter $pod sh -c "$waves" $pod & done
   wait
 done"""
 

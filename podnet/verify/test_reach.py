@@ -13,7 +13,7 @@ Answers = dict[str, Answer]
 
 
 def _ping(fleet: Fleet, size: int | None = None, deadline: int = probe.DEADLINE) -> Answers:
-    return fleet.run_all(lambda node: probe.script(fleet.cluster.marks, node, fleet.nodes, size, deadline))
+    return fleet.run_all(lambda node: probe.script(fleet.enter(node), node, fleet.nodes, size, deadline))
 
 
 def _replies(fleet: Fleet, node: Node, answers: Answers) -> list[Reply]:

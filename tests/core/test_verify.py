@@ -13,6 +13,7 @@ from podnet.marks import FIRST
 from podnet.modes import vxlan, wanted
 from podnet.verify import capture, probe
 from podnet.verify.capture import NotCapturedError, Packet
+from podnet.verify.entering import by_name
 from podnet.verify.numbers import NUMBERS, udp_fault, vxlan_fault
 from tests.core import goldens
 from tests.core.examples import cluster
@@ -31,7 +32,7 @@ def node(number: int, pods: int) -> Node:
 def test_probes_fit_into_one_word(nodes: int, pods: int) -> None:
     """The script for one node says each address once, so that ssh can take it."""
     targets = [node(number, pods) for number in range(1, nodes + 1)]
-    said = probe.script(FIRST, targets[0], targets, 1450)
+    said = probe.script(by_name(FIRST), targets[0], targets, 1450)
     assert len(said) < LONGEST_WORD / 2
     for target in targets:
         assert all(said.count(f" {pod.address} ") + said.count(f" {pod.address};") == 1 for pod in target.pods)
