@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
-from podnet.cluster import Node
+from podnet.cluster import Node, Pod
 from podnet.state import Bridge
 from podnet.verify.filtering import ACCEPT, DROP, MASQUERADE, Outcome, Packet
 from podnet.verify.scene import OUTSIDE, Finding, Inside, Scene, Teller, largest, listed, lookup
@@ -115,6 +115,8 @@ def insides(scene: Scene, node: Node) -> Iterator[Finding]:
             yield tell.difference(says, "lsns --type net; ip netns list")
         if scene.routes(node):
             yield from _cable(scene, node, pod.address, inside)
+        if inside and scene.routes(node):
+            yield from _answered(scene, node, pod, inside)
         if inside:
             yield from _sends(scene, node, f"{pod.name} ({pod.address})", inside)
 
@@ -140,6 +142,22 @@ def _cable(scene: Scene, node: Node, pod: IPv4Address, inside: Inside | None) ->
     if outer and (mtu := largest(inside)) and mtu > outer.mtu:
         says = f"{way.dev} has MTU {outer.mtu}, and the pod {pod} behind it sends up to {mtu}"
         yield Teller(node.name, "link").fault(says, f"ip link show dev {way.dev}")
+
+
+def _answered(scene: Scene, node: Node, pod: Pod, inside: Inside) -> Iterator[Finding]:
+    """Ask who answers for the pod's gateway: the node has its address, or answers for others (proxy ARP)."""
+    seen, tell = scene.seen[node.name], Teller(node.name, "sysctl")
+    out, back = lookup(inside.holds.routes, OUTSIDE), lookup(seen.have.routes, pod.address)
+    hop, dev = (out.via if out else None), (back.dev if back else None)
+    if hop is None or dev is None or any(item.address.ip == hop for item in seen.have.addresses):
+        return
+    path = f"net/ipv4/conf/{dev}/proxy_arp"
+    if "1" not in {seen.sysctl(path), seen.sysctl("net/ipv4/conf/all/proxy_arp")}:
+        says = f"nobody answers for {hop}, by which {pod.name} ({pod.address}) sends: expected {path} to be 1"
+        yield tell.fault(says, f"sysctl {path}")
+    elif (way := lookup(seen.have.routes, hop)) is None or way.kind != "unicast" or way.dev == dev:
+        says = f"proxy ARP answers {pod.name} for {hop} only where a route leads there by another device; saw none"
+        yield Teller(node.name, "route").fault(says, f"ip route get {hop}")
 
 
 def _sends(scene: Scene, node: Node, name: str, inside: Inside) -> Iterator[Finding]:

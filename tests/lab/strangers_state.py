@@ -5,7 +5,8 @@ chains are theirs. The pods' namespaces are named as containerd names them, or h
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ class Stranger:
     node: Callable[[int], str]
     data: Mapping[str, Any] = field(default_factory=dict)
     subnet: str = "10.244.{}.0/24"
-    devices: str = ""
 
 
 def underlay(number: int) -> str:
@@ -145,9 +145,10 @@ def _cabled(number: int, mtu: int) -> str:
     for pod in PODS:
         name = hashlib.sha1(f"default.pod{number}{pod}".encode()).hexdigest()  # noqa: S324  # Calico's own
         cali, address = f"cali{name[:11]}", f"10.244.{number}.{65 + pod}"
+        mac = f"5e:21:3f:{number:02x}:{pod:02x}:8c"
         lines += [
             _space(number, pod),
-            f'ip link add {cali} mtu {mtu} type veth peer name eth0 mtu {mtu} netns "$at"',
+            f'ip link add {cali} mtu {mtu} type veth peer name eth0 address {mac} mtu {mtu} netns "$at"',
             f"ip link set {cali} address ee:ee:ee:ee:ee:ee up",
             f"sysctl -q -w net/ipv4/conf/{cali}/proxy_arp=1 net/ipv4/conf/{cali}/forwarding=1",
             f"sysctl -q -w net/ipv4/neigh/{cali}/proxy_delay=0 net/ipv4/conf/{cali}/rp_filter=1",
@@ -159,7 +160,7 @@ def _cabled(number: int, mtu: int) -> str:
             "in_pod ip route add default via 169.254.1.1 dev eth0",
             f"in_pod ip addr add {address}/32 dev eth0",
             f"ip route add {address} dev {cali} scope link metric 1024",
-            f"ip neigh replace {address} lladdr $(in_pod cat /sys/class/net/eth0/address) dev {cali} nud permanent",
+            f"ip neigh replace {address} lladdr {mac} dev {cali} nud permanent",
         ]
     return "\n".join(lines)
 
@@ -214,25 +215,28 @@ BLOCK = "10.244.{}.64/26"
 STRANGERS = {
     stranger.name: stranger
     for stranger in (
-        Stranger("flannel-vxlan", "vxlan", _flannel_vxlan, devices="flannel.1 cni0"),
-        Stranger("flannel-host-gw", "host_gw", _flannel_host_gw, devices="cni0"),
+        Stranger("flannel-vxlan", "vxlan", _flannel_vxlan),
+        Stranger("flannel-host-gw", "host_gw", _flannel_host_gw),
         Stranger(
             "calico-vxlan",
             "vxlan",
             _calico_vxlan,
             {"vni": 4096, "vxlan_port": 4789},
             subnet=BLOCK,
-            devices="vxlan.calico",
         ),
         Stranger("calico-bgp", "proxy_arp", _calico_bgp, subnet=BLOCK),
     )
 }
 
 
-def set_up(at: At, stranger: Stranger) -> Path:
-    """Set a cluster up on a lab's hosts; return the inventory that one writes for it."""
+def set_up(at: At, stranger: Stranger) -> None:
+    """Set a cluster up on a lab's hosts."""
     for number in NUMBERS:
         at.sh(f"node{number}", stranger.node(number))
+
+
+def inventory(at: At, stranger: Stranger) -> Path:
+    """Write the inventory that somebody would write for it."""
     path = at.path / f"{stranger.name}.py"
     path.write_text(
         f"{at.inventory.read_text()}\nnodes = (nodes[0], nodes[1] | {dict(stranger.data)!r})\n"
@@ -240,3 +244,15 @@ def set_up(at: At, stranger: Stranger) -> Path:
         f"    _data['pod_subnet'] = {stranger.subnet!r}.format(_number)\n"
     )
     return path
+
+
+@contextmanager
+def standing(stranger: Stranger, prefix: str) -> Iterator[At]:
+    """Set it up on a lab of its own."""
+    at = At(f"{prefix}-{stranger.name}"[:20])
+    at.up()
+    try:
+        set_up(at, stranger)
+        yield at
+    finally:
+        at.down()
