@@ -125,7 +125,9 @@ def _cable(scene: Scene, node: Node, pod: IPv4Address, inside: Inside | None) ->
     """Follow the way from the node to its own pod."""
     seen, look = scene.seen[node.name], f"ip route get {pod}"
     way = lookup(seen.have.routes, pod)
-    if way is None or way.dev is None or not way.to.prefixlen or way.via:
+    tunnel = scene.tunnel(node)
+    away = {None, node.uplink, tunnel.dev if tunnel else None}
+    if way is None or way.dev in away or not way.to.prefixlen or way.via:
         saw = f"{way.kind} {way.to} {f'dev {way.dev}' if way.dev else ''}".strip() if way else "none"
         yield Teller(node.name, "route").fault(f"expected a route to its own pod {pod}, saw {saw}", look)
         return

@@ -9,6 +9,7 @@ from podnet.cluster import Node
 from podnet.state import FdbEntry, Ipip, Link, Route, State, Vxlan, WgPeer, Wireguard
 from podnet.verify.scene import Finding, Scene, Teller, Tunnel, listed, lookup
 
+UNICAST = "unicast"
 FLOOD = "00:00:00:00:00:00"
 """The MAC of an FDB entry that is for all frames whose MAC is not known."""
 
@@ -141,7 +142,9 @@ def _way(scene: Scene, node: Node, peer: Node) -> Iterator[Finding]:
             takes = "the default route takes its packets" if found else "saw none"
             yield tell.fault(f"expected a route to {peer.name}'s {some} by {_by(scene, node, wanted)}, {takes}", look)
         elif found.kind != wanted.kind:
-            yield tell.fault(f"{found.to}, which is {peer.name}'s, is {found.kind}; expected a way there", look)
+            yield tell.fault(f"{found.to}, which is {peer.name}'s, is {found.kind}; expected {wanted.kind}", look)
+        elif found.kind != UNICAST:
+            continue  # it is to lead nowhere, and does
         elif found.dev is None:
             yield tell.difference(f"{found.to} of {peer.name} has several next hops, which are not followed", look)
         else:

@@ -1,12 +1,14 @@
 """Clusters that flannel and Calico set up are looked at: what works passes, what is broken is named."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.lab.at import At, Done
+from tests.docs_blocks import blocks, matches, shape
+from tests.lab.at import CLONE, At, Done, run
 from tests.lab.strangers_state import STRANGERS, calico_mac, flannel_mac, flannel_peer, inventory, standing
 
 TABLES = ("podnet/verify/test_observe.py", "-k", "not reaches")
@@ -320,3 +322,34 @@ def test_what_is_broken_in_calicos_is_named(calico: Place, name: str) -> None:
     assert done.code == 1, done.said
     assert broken.said in done.out
     assert calico.observe(*TABLES).code == 0
+
+
+PAGE = CLONE / "docs" / "observe.md"
+REACH = (
+    "\n_lab = dict(__import__('runpy').run_path({!r})['nodes'][0])\n"
+    "for _name, _data in nodes[0]:\n"
+    "    _data.update({{key: value for key, value in _lab[_name].items() if key.startswith('ssh_')}})\n"
+)
+"""What an inventory of the page's needs to reach a lab's hosts."""
+
+
+def test_the_page_on_it_shows_what_one_sees(flannel: Place) -> None:
+    """Its inventory and its command, on hosts as flannel leaves them: what is printed, and what after the break."""
+    (written,) = blocks(PAGE, "python")
+    (typed,) = blocks(PAGE, "sh")
+    healthy, broken = blocks(PAGE, "text")
+    mine = flannel.inventory.with_name("mine.py")
+    mine.write_text(written + REACH.format(str(flannel.at.inventory)))
+    words = [word.replace("inventories/mine.py", str(mine)) for word in typed.split()]
+    assert shown(healthy, run(*words).out)
+    (breaking,) = re.findall(r"`(bridge fdb [^`]*)`", PAGE.read_text().replace("\n", " "))
+    flannel.at.sh("node2", breaking)
+    done = run(*words)
+    flannel.at.sh("node2", flannel_peer(1)[1])
+    assert done.code == 1
+    assert shown(broken, done.out)
+
+
+def shown(block: str, out: str) -> bool:
+    """Compare a block of the page's with what was printed, but for numbers and the width of columns."""
+    return matches(*(shape([" ".join(line.split()) for line in text.splitlines()]) for text in (block, out)))
