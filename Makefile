@@ -37,7 +37,7 @@ vagrant-box: setup  ## make a box for libvirt of the labs' own recipe, and say h
 	@./setup packages-vagrant.txt packages-vagrant-test.txt
 	@.venv/bin/python -m podnet.labs.box
 
-throughput: setup  ## how fast each mode is, as a share of the bare underlay: a few minutes on a lab of its own
+throughput: setup  ## how fast each mode is, as a share of the bare underlay: ten minutes on labs of its own
 	.venv/bin/python -m benchmarks.throughput
 
 golden: setup  ## write the goldens anew; read the difference before you commit it

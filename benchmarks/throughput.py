@@ -1,11 +1,12 @@
 """How fast pods of two nodes talk, as a share of what the nodes' own addresses do on the same underlay.
 
-`make throughput` makes a lab of two fresh hosts, and goes through all modes that connect nodes, ROUNDS times in turn.
-Each time it sends, PAIRS times, one TCP stream from node to node and one from pod to pod, right after each other, and
-divides. It prints the median of these shares, and between what the middle half of them lies. A share says more than a
-rate: it changes less with the machine, and with what else the machine does; yet run it on a machine that does nothing
-else. In a lab of containers there is no wire: all is work of this machine's processors, so packing weighs more than on
-hardware. Two modes that do the same tell the error: with one segment, vxlan_direct_routing is host_gw.
+`make throughput` makes a lab of two containers, then one of two VMs, and on each goes through all modes that connect
+nodes, ROUNDS times in turn. Each time it sends, PAIRS times, one TCP stream from node to node and one from pod to pod,
+right after each other, and divides. It prints the median of these shares, and between what the middle half of them
+lies. A share says more than a rate: it changes less with the machine, and with what else the machine does; yet run it
+on a machine that does nothing else. In a lab there is no wire: all is work of this machine's processors, so packing
+weighs more than on hardware. Two modes that do the same tell the error: with one segment, vxlan_direct_routing is
+host_gw.
 """
 
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 from podnet.verify.numbers import NUMBERS
 from tests.lab.at import BIN, At
 
-ROUNDS = 3
+ROUNDS = {"containers": 3, "VMs": 1}
 PAIRS = 4
 SECONDS = 1
 PORT = 5001
@@ -63,28 +64,37 @@ def shares(at: At, mode: str) -> list[float]:
     return [rate(at, "10.244.2.2", "podnet-pod1") / rate(at, "192.168.56.12") for _ in range(PAIRS)]
 
 
-def main() -> None:
-    """Measure, and print a row for every mode."""
-    at = At("throughput")
+def measured(kind: str, *options: str) -> dict[str, list[float]]:
+    """Make a lab of that kind and measure every mode on it."""
+    at = At(f"throughput-{kind.lower()}")
     seen: dict[str, list[float]] = {mode: [] for mode, numbers in sorted(NUMBERS.items()) if numbers.on_uplink}
-    at.up("--hosts", "2")
+    at.up("--hosts", "2", *options)
     try:
-        for number in range(1, ROUNDS + 1):
-            print(f"round {number} of {ROUNDS}", file=sys.stderr)
+        for number in range(1, ROUNDS[kind] + 1):
+            print(f"{kind}: round {number} of {ROUNDS[kind]}", file=sys.stderr)
             for mode, found in seen.items():
                 if number == 1 or found:
                     found.extend(shares(at, mode))
     finally:
         at.down()
+    return seen
+
+
+def main() -> None:
+    """Measure, and print a row for every mode."""
+    containers, vms = measured("containers"), measured("VMs", "--vms")
     model = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    load = os.getloadavg()[1]
+    load = os.getloadavg()[2]
     print(f"{model.partition(': ')[2]}, {os.cpu_count()} processors, load {load:.1f}, Linux {platform.release()}")
-    for mode, found in seen.items():
-        print(f"{mode:22}{told(found) if found else 'this kernel lacks it'}")
+    print(f"{'':22}{'containers':24}VMs")
+    for mode, found in containers.items():
+        print(f"{mode:22}{told(found):24}{told(vms[mode])}")
 
 
 def told(found: list[float]) -> str:
     """Write the median, and the middle half."""
+    if not found:
+        return "this kernel lacks it"
     low, middle, high = statistics.quantiles(found, n=4)
     return f"{middle:.2f}  ({low:.2f} to {high:.2f})"
 

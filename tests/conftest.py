@@ -1,5 +1,6 @@
 """What several tests stand on and what takes seconds: made once a session."""
 
+import json
 import subprocess
 import sys
 import venv
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import shown
 from tests.lab.proof import HAS, LACKS, MODES
 
 SKIPPED: list[str] = []
 PROVED: set[tuple[str, str]] = set()
+SHOWN: set[shown.Shown] = set()
 LABS: set[str] = set()
 KINDS_OF_LABS = {"lab", "vms"}
 ROOT = Path(__file__).parents[1]
@@ -40,6 +43,11 @@ def run(*words: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Report which scenarios were shown meanwhile."""
+    item.user_properties.extend(shown.told())
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Collect which mode was proved on which kind of lab, and which tests were skipped though nothing was lacking."""
     if not report.nodeid.startswith("tests/"):
@@ -48,11 +56,28 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         if LACKS not in why and HAS not in why:
             SKIPPED.append(report.nodeid)
+    if report.when == "teardown":
+        SHOWN.update(_read(str(said)) for key, said in report.user_properties if key == "shown")
     if report.when == "call":
         LABS.add(report.nodeid.split("/")[1])
         if report.passed:
             proved = [str(mode) for key, mode in report.user_properties if key == "proved"]
             PROVED.update((mode, report.nodeid.split("/")[1]) for mode in proved)
+
+
+def _read(said: str) -> shown.Shown:
+    number, mode, lab = json.loads(said)
+    return number, mode, lab
+
+
+def _untrue(config: pytest.Config) -> bool:
+    """Say whether this was a whole run, and has shown something else than the docs say."""
+    options = config.option
+    whole = LABS >= KINDS_OF_LABS and config.args == ["tests"] and not (options.keyword or options.markexpr)
+    if whole and not hasattr(config, "workerinput"):
+        shown.save(SHOWN)
+        return shown.table(SHOWN) != shown.in_docs()
+    return False
 
 
 def _unproved() -> list[str]:
@@ -63,11 +88,11 @@ def _unproved() -> list[str]:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run that skipped a test although its lab had what it needs, or that left a mode without any proof."""
-    if SKIPPED or _unproved():
+    if SKIPPED or _unproved() or _untrue(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which."""
     for mode in sorted({mode for mode, _ in PROVED}):
         terminalreporter.write_line(f"{mode} was proved on: {', '.join(sorted(lab for m, lab in PROVED if m == mode))}")
@@ -75,3 +100,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{mode} was proved on no lab: the run fails", red=True)
     for nodeid in SKIPPED:
         terminalreporter.write_line(f"{nodeid} was skipped, and no skip is expected: the run fails", red=True)
+    if _untrue(config):
+        terminalreporter.write_line(
+            "docs/verification.md says something else than this run has shown; the run fails (python -m tests.shown)",
+            red=True,
+        )

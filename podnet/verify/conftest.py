@@ -28,7 +28,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip, and say so, where no hosts were named."""
+    """Note which scenarios a test shows, for JUnit; skip, and say so, where no hosts were named."""
+    for item in items:
+        item.user_properties.extend(("scenario", n) for mark in item.iter_markers("scenario") for n in mark.args)
     if FLEET not in config.stash:
         for item in items:
             if HERE in item.path.parents:

@@ -66,6 +66,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Connect `--hosts` with the inventory, and run only the verification if nothing else is named."""
+    config.addinivalue_line("markers", "scenario(number, ...): which of podnet.verify.scenarios the test shows")
     hosts = config.getoption("hosts")
     if not (hosts or config.getoption("inventory")) or not _is_for_us(config):
         return

@@ -11,6 +11,7 @@ from podnet.verify.fleet import Fleet
 from podnet.verify.plugin import inventory_of
 
 
+@pytest.mark.scenario(9)
 def test_second_apply_changes_nothing(fleet: Fleet, pytestconfig: pytest.Config, tmp_path: Path) -> None:
     """Asked what it would do (`--dry`), pyinfra itself finds no host to change."""
     mode = pytestconfig.getoption("mode")

@@ -46,6 +46,7 @@ def _fail_if(problems: list[str]) -> None:
         pytest.fail("\n".join(problems), pytrace=False)
 
 
+@pytest.mark.scenario(2, 3)
 def test_pods_reach_each_other_as_the_mode_says(
     node: Node, fleet: Fleet, small: Answers, numbers: Numbers, pytestconfig: pytest.Config
 ) -> None:
@@ -62,6 +63,7 @@ def test_pods_reach_each_other_as_the_mode_says(
     _fail_if(problems)
 
 
+@pytest.mark.scenario(4)
 def test_largest_packet_passes_unfragmented(node: Node, largest: Answers, fleet: Fleet, numbers: Numbers) -> None:
     """The underlay's MTU less the encapsulation is what a pod can send in one piece."""
     size = fleet.cluster.underlay_mtu - numbers.less
@@ -75,6 +77,7 @@ def test_largest_packet_passes_unfragmented(node: Node, largest: Answers, fleet:
     )
 
 
+@pytest.mark.scenario(4)
 def test_one_byte_more_does_not_pass(node: Node, too_large: Answers, fleet: Fleet, numbers: Numbers) -> None:
     """A larger packet that must not be fragmented is refused, by name: ping says who refuses it and at which MTU."""
     size = fleet.cluster.underlay_mtu - numbers.less + 1

@@ -10,6 +10,7 @@ from podnet.obstacles import obstacles
 from podnet.state import State
 
 
+@pytest.mark.scenario(1)
 def test_kernel_holds_exactly_the_computed_state(
     node: Node, cluster: Cluster, want: dict[str, State], have: State, told: dict[str, str]
 ) -> None:

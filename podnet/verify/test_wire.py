@@ -32,6 +32,7 @@ def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Pa
         pytest.fail(f"{node.name}: {e}; tcpdump and ping said: {answer.said.strip()}", pytrace=False)
 
 
+@pytest.mark.scenario(8)
 def test_pods_packets_cross_the_wire_as_the_mode_says(node: Node, fleet: Fleet, numbers: Numbers) -> None:
     """A pod's largest packet and the reply each cross whole in one packet, wrapped or bare, or nothing crosses.
 

@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from podnet.section import Section
 from podnet.state import State
 from podnet.support import supported
 from podnet.verify.inventory import load
+from tests import shown
 
 CLONE = Path(__file__).parent.parent.parent
 BIN = Path(sys.executable).parent
@@ -138,9 +140,20 @@ class At:
         hosts: str = "node1,node2,node3",
         inventory: Path | None = None,
     ) -> Done:
-        """Run the verification as a user does."""
+        """Run the verification as a user does, and note what it has shown."""
         asked = (f"--hosts={hosts}", f"--inventory={inventory or self.inventory}", f"--mode={mode}")
-        return run("pytest", *asked, *options)
+        with tempfile.TemporaryDirectory() as folder:
+            junit = Path(folder, "junit.xml")
+            done = run("pytest", *asked, f"--junitxml={junit}", *options)
+            if junit.exists():
+                shown.read(junit, mode, self.kind)
+        return done
+
+    @property
+    def kind(self) -> str:
+        """Say of what kind its hosts are (podnet.labs.plan)."""
+        kind: str = json.loads((self.path / "lab.json").read_text())["kind"]
+        return kind
 
     def verify_state(self, mode: str = "vxlan") -> Done:
         """Run the part of it that compares kernel tables."""

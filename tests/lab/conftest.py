@@ -10,9 +10,9 @@ from tests.lab.by_hand import Hand, Shells
 
 @pytest.fixture(scope="module")
 def at(request: pytest.FixtureRequest) -> Iterator[At]:
-    """Return a lab of three bare hosts on one segment."""
+    """Return a lab of three bare hosts on one segment; a module that wants another says so in SHAPE."""
     lab = At(f"{request.module.__name__.rpartition('.')[2].removeprefix('test_').replace('_', '-')}"[:20])
-    lab.up()
+    lab.up(*getattr(request.module, "SHAPE", ()))
     yield lab
     lab.down()
 
@@ -39,3 +39,12 @@ def hand(shells: Shells) -> Iterator[Hand]:
     hand = Hand(shells)
     yield hand
     hand.clean()
+
+
+@pytest.fixture(scope="module")
+def labs() -> Iterator[dict[str, At]]:
+    """Return what is up, one lab at a time (tests.lab.pages)."""
+    up: dict[str, At] = {}
+    yield up
+    for at in up.values():
+        at.down()

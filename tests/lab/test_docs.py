@@ -1,6 +1,5 @@
 """Every command that the docs show prints what they say."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,15 +7,6 @@ import pytest
 from tests.lab import nics
 from tests.lab.at import CLONE, At
 from tests.lab.pages import PAGES, follow, lab, lacking, mode, module
-
-
-@pytest.fixture(scope="module")
-def labs() -> Iterator[dict[str, At]]:
-    """Return what is up, one lab at a time."""
-    up: dict[str, At] = {}
-    yield up
-    for at in up.values():
-        at.down()
 
 
 @pytest.mark.parametrize(

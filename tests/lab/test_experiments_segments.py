@@ -3,24 +3,12 @@
 node1 and node3 are on one segment, node2 on the other.
 """
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.lab.at import At, until
+from tests.lab.at import until
 from tests.lab.by_hand import SOON, UNANSWERED, Hand, flannel, lengths, peer, ping, pod, ttls
 
 NODE1, NODE2, NODE3 = "192.168.56.11", "192.168.57.12", "192.168.56.13"
 ANY = "udp port 8472 or icmp"
-
-
-@pytest.fixture(scope="module")
-def at() -> Iterator[At]:
-    """Return a lab of three bare hosts on two segments."""
-    lab = At("experiments-segments")
-    lab.up("--hosts", "3", "--segments", "2")
-    yield lab
-    lab.down()
+SHAPE = ("--hosts", "3", "--segments", "2")
 
 
 def host_gw(number: int) -> str:

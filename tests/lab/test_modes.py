@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests import shown
 from tests.lab.at import At
 from tests.lab.damage import one_of_each
 from tests.lab.proof import HAS, MODES, kinds_of, lacking, needs
@@ -59,6 +60,7 @@ def test_what_is_removed_by_hand_is_named_and_healed(at: At, mode: str) -> None:
         assert any(words in sentence for sentence in found), f"{script}: expected {words!r} in {found}"
         assert at.into(mode).changed == {"node2"}, script
         assert at.differences("node2", mode) == [], script
+    shown.note(15, mode, at.kind)
 
 
 @pytest.mark.parametrize("mode", ["ipip", "ipvlan", "udp", "wireguard"])

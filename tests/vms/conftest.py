@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.at import At
-from tests.lab.conftest import hand, shells
+from tests.lab.conftest import hand, labs, shells
 
-__all__ = ["at", "hand", "shells"]
+__all__ = ["at", "hand", "labs", "shells"]
 
 
 @pytest.fixture(scope="module")

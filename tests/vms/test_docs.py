@@ -1,7 +1,6 @@
 """Every command of those pages of the docs that this machine's own kernel cannot show prints what they say."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,15 +28,6 @@ def lacking_here() -> frozenset[str]:
 LACKING = lacking_here()
 ON_VMS = [page for page in PAGES if LACKING & set(needed(page)) or nics.needed(module(page))]
 """The others are followed by tests/lab."""
-
-
-@pytest.fixture(scope="module")
-def labs() -> Iterator[dict[str, At]]:
-    """Return what is up, one lab at a time."""
-    up: dict[str, At] = {}
-    yield up
-    for at in up.values():
-        at.down()
 
 
 @pytest.mark.parametrize("page", ON_VMS, ids=lambda page: str(page.relative_to(CLONE)))
