@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
+from pyinfra.api import FactProcessError
+
 from podnet import modes
 from podnet.cluster import Node
 from podnet.facts import addresses, links, neighbours, routes
 from podnet.facts import node as tables
 from podnet.facts.chains import SCRIPT as FIREWALL
-from podnet.facts.reading import documents
+from podnet.facts.reading import documents, strictly
 from podnet.modes import Mode
 from podnet.state import State
 from podnet.verify import filtering
@@ -104,12 +106,18 @@ def _inside(node: Node, spaces: Sequence[Sequence[str]]) -> dict[IPv4Address, In
 
 
 def observe(fleet: Fleet, mode: Mode, numbers: Numbers) -> Observation:
-    """Look at all hosts at once."""
+    """Look at all hosts at once. One whose tables cannot be read fails its own tests and nobody else's."""
     wants = {node.name: modes.wanted(mode, fleet.cluster, node) for node in fleet.nodes}
     answers = fleet.run_all(script)
-    seen = {
-        node.name: parse(node, answers[node.name].printed) for node in fleet.nodes if not answers[node.name].problem
-    }
+    seen = {}
+    for node in fleet.nodes:
+        if answers[node.name].problem:
+            continue
+        try:
+            with strictly(f"what {node.name} told of itself"):
+                seen[node.name] = parse(node, answers[node.name].printed)
+        except FactProcessError as e:
+            answers[node.name] = Answer("", problem=str(e))
     return Observation(Scene(fleet.cluster, numbers, wants, seen), answers, _enterable(fleet, seen))
 
 

@@ -1,13 +1,13 @@
 """What is said of clusters that somebody else set up: of tables alone, no host is needed."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, TypeAlias
 
 import pytest
 
-from podnet.cluster import Cluster
+from podnet.cluster import Cluster, Node
 from podnet.keys import resolve
 from podnet.marks import FIRST
 from podnet.modes import wanted
@@ -26,6 +26,7 @@ from podnet.state import (
 )
 from podnet.verify import entering, filtering, observing
 from podnet.verify.filtering import ACCEPT, DROP, MASQUERADE, Packet
+from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import NUMBERS
 from podnet.verify.observed import differences, findings, fitted, told
 from podnet.verify.scene import Finding, Inside, Scene, Seen, Tunnel
@@ -348,3 +349,23 @@ def test_an_answer_that_is_cut_short_is_an_error() -> None:
     """Half a host is no host."""
     with pytest.raises(ValueError, match="it was cut short"):
         observing.parse(cluster().node("node1"), "==podnet== links\n[]\n==podnet== end")
+
+
+@dataclass
+class Unreadable(Fleet):
+    """Hosts of which one tells half of what it holds, and one nothing."""
+
+    def run_all(self, script: Callable[[Node], str]) -> dict[str, Answer]:
+        """Answer for them."""
+        assert all("set -eu" in script(node) for node in self.nodes)
+        return {"node1": Answer("==podnet== links"), "node2": Answer("", problem="node2 cannot be reached: no")}
+
+
+def test_a_host_whose_tables_cannot_be_read_fails_alone() -> None:
+    """Its problem is a sentence; its pods are still to be reached by others."""
+    of = cluster(2)
+    seen = observing.observe(Unreadable(of, {}, of.nodes), goldens.mode("vxlan"), NUMBERS["vxlan"])
+    assert seen.scene.seen == {}
+    assert seen.answers["node1"].problem.startswith("what node1 told of itself is not as expected")
+    assert seen.answers["node2"].problem == "node2 cannot be reached: no"
+    assert [node.pods for node in seen.fleet.nodes] == [node.pods for node in of.nodes]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.lab.at import At
+from tests.lab.at import At, Done, run
 
 NUMBERS = (1, 2, 3)
 PODS = (1, 2)
@@ -244,6 +244,11 @@ def inventory(at: At, stranger: Stranger) -> Path:
         f"    _data['pod_subnet'] = {stranger.subnet!r}.format(_number)\n"
     )
     return path
+
+
+def observe(inventory: Path, mode: str, *options: str) -> Done:
+    """Observe it as a user does. What is shown of strangers counts for no mode of podnet's."""
+    return run("pytest", "--observe", f"--inventory={inventory}", f"--mode={mode}", *options)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from tests.docs_blocks import blocks, matches, shape
 from tests.lab.at import CLONE, At, Done, run
-from tests.lab.strangers_state import STRANGERS, calico_mac, flannel_mac, flannel_peer, inventory, standing
+from tests.lab.strangers_state import STRANGERS, calico_mac, flannel_mac, flannel_peer, inventory, observe, standing
 
 TABLES = ("podnet/verify/test_observe.py", "-k", "not reaches")
 """Without pings, which wait for replies that a break keeps back."""
@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
     def observe(self, *options: str, mode: str = "") -> Done:
         """Observe it as a user does."""
-        return self.at.verify("--observe", *options, mode=mode or self.mode, inventory=self.inventory)
+        return observe(self.inventory, mode or self.mode, *options)
 
     def tell(self, changes: str) -> Path:
         """Write another inventory of it, whose hosts' data a line of Python changes."""

@@ -7,7 +7,7 @@ import pytest
 
 from tests.lab.at import At, until
 from tests.lab.dump import Dump, dump, unlike
-from tests.lab.strangers_state import STRANGERS, inventory, standing
+from tests.lab.strangers_state import STRANGERS, inventory, observe, standing
 
 NODES = ("node1", "node2", "node3")
 
@@ -36,11 +36,18 @@ def changes(at: At, before: dict[str, Dump]) -> str:
 
 @pytest.mark.parametrize("mode", ["vxlan", "proxy_arp"])
 def test_the_default_run_changes_nothing(at: At, mode: str) -> None:
-    """All tables of hosts and pods, all settings, files and processes stay, in a mode with a bridge and without."""
+    """All tables of hosts and pods, all settings, files and processes stay, in a mode with a bridge and without.
+
+    Taken for a stranger's (`--observe`), the same cluster is in nothing otherwise than podnet would have it.
+    """
     at.into(mode)
     before = dumps(at)
     done = at.verify(mode=mode)
     assert done.code == 0, done.said
+    done = observe(at.inventory, mode)
+    assert done.code == 0, done.said
+    assert f"podnet would have otherwise in {mode} ==" in done.out
+    assert "\nnothing\n" in done.out
     assert changes(at, before) == ""
 
 
@@ -50,7 +57,7 @@ def test_observing_somebody_elses_cluster_changes_nothing(name: str) -> None:
     stranger = STRANGERS[name]
     with standing(stranger, "safe") as at:
         before = dumps(at)
-        done = at.verify("--observe", mode=stranger.mode, inventory=inventory(at, stranger))
+        done = observe(inventory(at, stranger), stranger.mode)
         assert done.code == 0, done.said
         assert changes(at, before) == ""
 
