@@ -60,7 +60,7 @@ def _tables(tables: Mapping[str, Diff[Item]]) -> Iterator[str]:
         for item in diff.add:
             yield f"missing {noun}: {words(item)}"
         for have, want in diff.change:
-            yield f"wrong {noun}: {place(want)}: {'; '.join(_unlike(have, want))}"
+            yield f"wrong {noun}: {place(want)}: {'; '.join(unlike(have, want))}"
         for item in diff.remove:
             yield f"extra {noun}: {words(item)}"
 
@@ -114,7 +114,7 @@ def place(item: Item) -> str:
             return item.dev
 
 
-def _unlike(have: Item, want: Item) -> Iterator[str]:
+def unlike(have: Item, want: Item) -> Iterator[str]:
     """Say field by field what is and what should be."""
     if type(have) is not type(want):
         yield f"it is a {type(have).__name__.lower()}, and should be a {type(want).__name__.lower()}"

@@ -6,7 +6,7 @@ Of all that the core rests on this alone reads files: those of this package.
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -24,6 +24,7 @@ def _template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  # shell words and settings, not HTML
+        # The rest are shell words and settings.
+        autoescape=select_autoescape(enabled_extensions=("html.j2",), default=False),
     )
     return environment.get_template(name)

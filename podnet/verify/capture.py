@@ -1,7 +1,7 @@
 """What crosses the underlay while one pod pings another: captured by tcpdump(8), read here."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -12,6 +12,7 @@ IPV4 = 20
 LINKTYPE_ETHERNET = 1
 DEADLINE = 5  # seconds to see the two packets of one ping
 QUIET = 1  # seconds in which nothing is to be seen
+SEEN, MOST_SEEN = 3, 8  # seconds, and packets on each device: what is shown beside a failure
 MORE_OR_OFFSET = 0x3FFF  # of the fragment field: anything set means a piece of a packet
 PATTERN = b"podnet"
 """What pings carry whose packets nobody is to read."""
@@ -92,6 +93,39 @@ done
 echo '{MARK}'
 od -An -v -tx1 "$folder/wire.pcap"
 """
+
+
+def seen(devices: Mapping[str, str], ping: str = "") -> str:
+    """Spell: print as text what passes the filter of each of these devices, while this host or another one pings.
+
+    All listen before anything is pinged; a host that does not ping listens for as long as the other one may take.
+    """
+    listening = "\n".join(_listen(dev, wanted) for dev, wanted in devices.items())
+    shown = "\n".join(f'echo "{dev}:"; cat "$folder/{dev}.seen"' for dev in devices)
+    return f"""set -eu
+if ! command -v tcpdump >/dev/null; then echo "tcpdump is needed: install it" >&2; exit 1; fi
+folder=$(mktemp -d)
+trap 'rm -r "$folder"' EXIT
+{listening}
+{ping} >/dev/null 2>&1 || echo "its ping got no reply"
+wait
+{shown}
+"""
+
+
+def _listen(dev: str, wanted: str) -> str:
+    """Spell a tcpdump that ends by itself, and the wait until it listens."""
+    return f"""timeout -s INT {SEEN} tcpdump -nn -l --immediate-mode -c {MOST_SEEN} -i {dev} '{wanted}' \\
+  >"$folder/{dev}.seen" 2>"$folder/{dev}.said" &
+until grep -q 'listening on' "$folder/{dev}.said"; do
+  if ! kill -0 $!; then cat "$folder/{dev}.said" >&2; exit 1; fi
+done"""
+
+
+def slowly(netns: str, to: IPv4Address, size: int | None) -> str:
+    """Spell pings of which the other host, which may begin to listen a little later, sees some."""
+    sized = f" -M do -s {size - HEADERS}" if size else ""
+    return f"ip netns exec {netns} ping -n -c 3 -i 0.5 -w 2{sized} {to}"
 
 
 def parse(output: str) -> list[Packet]:

@@ -11,11 +11,14 @@ from podnet.errors import ClusterError
 from podnet.facts import node as tables
 from podnet.modes import Mode
 from podnet.state import State
-from podnet.verify import observed
+from podnet.verify import observed, reach, sampling
+from podnet.verify.exchange import Exchange
 from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.inquiry import Explains, Inquiry, Unexplained
 from podnet.verify.numbers import NUMBERS, Numbers
 from podnet.verify.observing import Observation, observe
-from podnet.verify.plugin import FLEET, HERE, NOT_ASKED, OBSERVATION
+from podnet.verify.plugin import FLEET, HERE, MESH, NOT_ASKED, NOT_LOOKED_AT, OBSERVATION, RUN
+from podnet.verify.reach import Mesh
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -28,7 +31,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note which scenarios a test shows, for JUnit; skip, and say so, where no hosts were named."""
+    """Note which scenarios a test shows, for JUnit; skip, and say so, where no hosts were named.
+
+    What is not asked of somebody else's hosts is left out like the files that nobody asked for.
+    """
+    if config.getoption("observe"):
+        items[:] = [item for item in items if not (HERE in item.path.parents and item.get_closest_marker("of_ours"))]
     for item in items:
         item.user_properties.extend(("scenario", n) for mark in item.iter_markers("scenario") for n in mark.args)
     if FLEET not in config.stash:
@@ -48,6 +56,8 @@ def fleet(pytestconfig: pytest.Config) -> Fleet:
     except ClusterError as e:
         pytest.fail(str(e), pytrace=False)
     pytestconfig.stash[OBSERVATION] = seen
+    if run := pytestconfig.stash.get(RUN, None):
+        run.observation = seen
     return seen.fleet
 
 
@@ -98,9 +108,12 @@ def want(mode: Mode, fleet: Fleet) -> dict[str, State]:
 
 
 @pytest.fixture(scope="session")
-def answers(want: dict[str, State], fleet: Fleet) -> dict[str, Answer]:
+def answers(want: dict[str, State], fleet: Fleet, pytestconfig: pytest.Config) -> dict[str, Answer]:
     """Have every node print its tables, by one remote command each."""
-    return fleet.run_all(lambda node: tables.script(**tables.asked(want[node.name])))
+    found = fleet.run_all(lambda node: tables.script(**tables.asked(want[node.name])))
+    if run := pytestconfig.stash.get(RUN, None):
+        run.answers = found
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +123,39 @@ def told(answers: dict[str, Answer], cluster: Cluster) -> dict[str, str]:
     return {name: key for name, have in found.items() if (key := have.keys.get(cluster.marks.alias))}
 
 
+@pytest.fixture(scope="session")
+def exchange(fleet: Fleet, numbers: Numbers, pytestconfig: pytest.Config) -> Exchange:
+    """Have all pods, nodes and the host outside talk to each other."""
+    exchange = Exchange(fleet, numbers)
+    exchange.run()
+    outside = "" if pytestconfig.getoption("observe") else exchange.nobody_outside
+    pytestconfig.stash[NOT_LOOKED_AT] = [line for line in (exchange.left_out, outside) if line]
+    return exchange
+
+
 @pytest.fixture
 def have(node: Node, answers: dict[str, Answer]) -> State:
     """Return what the node holds."""
     return tables.parse(answers[node.name].read().splitlines())
+
+
+@pytest.fixture(scope="session")
+def inquiry(fleet: Fleet, request: pytest.FixtureRequest) -> Explains:
+    """Return who finds out, once something has failed, which table on the way is wrong."""
+    if OBSERVATION in request.config.stash:
+        return Unexplained()
+    want, answers, told = map(request.getfixturevalue, ("want", "answers", "told"))
+    return Inquiry(fleet, want, answers, told, captures=request.config.getoption("captures"))
+
+
+@pytest.fixture(scope="session")
+def mesh(fleet: Fleet, numbers: Numbers, pytestconfig: pytest.Config) -> Mesh:
+    """Have every pod ping every pod, in all sizes, or as many as `--pairs` allows: one remote command a node."""
+    seed = pytestconfig.getoption("pairs_seed")
+    sample = sampling.sample(
+        fleet.nodes, pytestconfig.getoption("pairs"), sampling.any_seed() if seed is None else seed
+    )
+    pytestconfig.stash[MESH] = found = reach.probed(fleet, numbers, sample)
+    if run := pytestconfig.stash.get(RUN, None):
+        run.mesh = found
+    return found

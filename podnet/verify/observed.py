@@ -55,9 +55,9 @@ def fitted(scene: Scene) -> Numbers:
     """Fit the numbers to the pods' side of the cluster, which is not the mode's to say here.
 
     Between pods with a cable each the node is a router, which takes one of the TTL. And a cluster may have chosen
-    smaller packets than it needs.
+    smaller packets than it needs, for pods alone or for its tunnels too.
     """
-    numbers = scene.numbers
+    numbers = replace(scene.numbers, refuses=False)
     with_pods = [scene.cluster.node(name) for name, seen in scene.seen.items() if seen.pods]
     if with_pods and all(scene.routes(node) and scene.cabled(node) for node in with_pods):
         numbers = replace(numbers, same_node=63)

@@ -6,6 +6,10 @@
 pytest says so: testinfra's default, the machine that pytest runs on, is never touched.
 """
 
+import argparse
+import os
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +17,38 @@ import pytest
 
 from podnet import inventory as ours
 from podnet.errors import ClusterError
-from podnet.verify import inventory, matrix, observed
-from podnet.verify.fleet import Fleet, SshConfig, connect
+from podnet.verify import inventory, matrix, observed, report, sampling
+from podnet.verify.fleet import Fleet, SshConfig, connect, outsider
 from podnet.verify.numbers import NUMBERS
 from podnet.verify.observing import Observation
-from podnet.verify.probe import Reply
+from podnet.verify.reach import Mesh
+from podnet.verify.report import Run
 
 HERE = Path(__file__).parent
 DISRUPTIVE = HERE / "disruptive"
 """Where the tests are that change hosts."""
-OF_OURS = {HERE / "test_state.py", HERE / "test_again.py"}
-"""Tests that ask whether hosts are as podnet would make them: not asked of somebody else's, with `--observe`."""
-OF_STRANGERS = {HERE / "test_observe.py"}
-"""Those that ask instead whether somebody else's do the same."""
+OUTSIDE = HERE / "test_outside.py"
+"""What needs a host that is no member."""
+STRANGERS = HERE / "test_observe.py"
+"""What asks whether hosts that somebody else set up do the same as podnet's would: with `--observe`."""
+NOT_WHILE_OBSERVING = {
+    "disruptive": "asks for what changes them",
+    "captures": "shows devices that podnet makes",
+    "outside": "asks for what podnet's rules promise",
+}
+"""Options that say nothing of hosts that somebody else set up."""
 
 NOT_ASKED = (
     "nothing is verified without --hosts or --inventory (for a lab: --hosts=node1,node2,node3); "
     "this machine is never probed"
 )
 FLEET = pytest.StashKey[Fleet]()
+DATA = pytest.StashKey[Mapping[str, Mapping[str, Any]]]()
+"""What the inventory says, host by host."""
 SSH_CONFIG = pytest.StashKey[SshConfig]()
-REPLIES = pytest.StashKey[list[Reply]]()
+MESH = pytest.StashKey[Mesh]()
+RUN = pytest.StashKey[Run]()
+NOT_LOOKED_AT = pytest.StashKey[list[str]]()
 OBSERVATION = pytest.StashKey[Observation]()
 
 
@@ -45,6 +60,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--mode", choices=sorted(NUMBERS), default="vxlan", help="mode that the hosts should be in")
     group.addoption(
+        "--pairs",
+        metavar="N",
+        type=_at_least_one,
+        default=sampling.LIMIT,
+        help="ping between so many ordered pairs of pods; of more, a random sample is drawn (default: %(default)s)",
+    )
+    group.addoption("--report", metavar="DIR", help="write a page, report.html, and junit.xml into this folder")
+    group.addoption("--pairs-seed", metavar="N", type=int, help="draw the same sample as an earlier run")
+    group.addoption("--captures", action="store_true", help="show what both ends see of a pair that fails, by tcpdump")
+    group.addoption(
         "--disruptive",
         action="store_true",
         help="also run what changes hosts: applies, removes a member, reboots, switches modes; not for production",
@@ -54,45 +79,99 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="somebody else set the hosts up: change nothing, and tell in what they are otherwise than the mode says",
     )
+    group.addoption(
+        "--other-mode",
+        choices=sorted(NUMBERS),
+        help="with --disruptive: the mode to switch to and back from (default: the one that has least in common)",
+    )
+    group.addoption(
+        "--spare-address",
+        metavar="ADDRESS",
+        help="with --disruptive: an address for the last host to move to and back (default: one of its segment that "
+        "nobody answers for)",
+    )
+    group.addoption(
+        "--reboot-command",
+        metavar="COMMAND",
+        help="with --disruptive: run this here for each {host}, instead of `systemctl reboot` there",
+    )
+    group.addoption(
+        "--outside", metavar="HOST", default="", help="a host that is no member, reached by ssh as they are"
+    )
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least one pair must be tried")
+    return number
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave alone what changes hosts, unless it is asked for, and of the rest what is not for these hosts."""
-    if collection_path == DISRUPTIVE:
-        return None if config.getoption("disruptive") else True
-    not_for_them = OF_OURS if config.getoption("observe") else OF_STRANGERS
-    return True if collection_path in not_for_them else None
+    """Leave alone what changes hosts, what needs a host outside, and what is for strangers, unless it is asked for."""
+    asked = {DISRUPTIVE: "disruptive", OUTSIDE: "outside", STRANGERS: "observe"}
+    places = (collection_path, *collection_path.parents)
+    return True if any(place in places and not config.getoption(option) for place, option in asked.items()) else None
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest's own junitxml must find where it is to write
 def pytest_configure(config: pytest.Config) -> None:
     """Connect `--hosts` with the inventory, and run only the verification if nothing else is named."""
     config.addinivalue_line("markers", "scenario(number, ...): which of podnet.verify.scenarios the test shows")
+    config.addinivalue_line("markers", "of_ours: what somebody else's hosts (`--observe`) are not asked")
     hosts = config.getoption("hosts")
     if not (hosts or config.getoption("inventory")) or not _is_for_us(config):
         return
-    if config.getoption("observe") and config.getoption("disruptive"):
-        raise pytest.UsageError("--observe changes nothing, and --disruptive asks for what does; leave one of them out")
+    for option, asks in NOT_WHILE_OBSERVING.items():
+        if config.getoption("observe") and config.getoption(option):
+            raise pytest.UsageError(
+                f"--observe looks at hosts that somebody else set up, and --{option} {asks}; leave one of them out"
+            )
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(HERE)]
     try:
-        data = inventory.load(inventory_of(config))
+        config.stash[DATA] = data = inventory.load(inventory_of(config))
         cluster = ours.read(data)
     except (ClusterError, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
-    config.stash[SSH_CONFIG] = ssh_config = SshConfig(data, config.getoption("ssh_config"))
+    outside = config.getoption("outside")
+    beside = outsider(outside, data) if outside else {}
+    config.stash[SSH_CONFIG] = ssh_config = SshConfig(data | beside, config.getoption("ssh_config"))
     options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
     options["connection"] = options["connection"] or "ssh"
-    config.stash[FLEET] = Fleet(cluster, connect(hosts.split(",") if hosts else list(data), options, data))
+    connected = connect([*(hosts.split(",") if hosts else data), *beside], options, data | beside)
+    config.stash[FLEET] = Fleet(cluster, connected, outside)
+    if folder := config.getoption("report"):
+        config.stash[RUN] = run = _reported(config, Path(config.invocation_params.dir, folder))
+        config.pluginmanager.register(run, "podnet-report")
+
+
+def _reported(config: pytest.Config, folder: Path) -> Run:
+    """Have this run reported into that folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise pytest.UsageError(f"--report: the folder {folder} cannot be made: {e.strerror}") from e
+    config.option.xmlpath = config.option.xmlpath or str(folder / report.JUNIT)
+    mode = config.getoption("mode")
+    command = shlex.join(config.invocation_params.args)
+    junit = Path(config.invocation_params.dir, os.path.expandvars(config.option.xmlpath)).expanduser()
+    return Run(config.stash[FLEET], mode, NUMBERS[mode], folder, junit, command)
 
 
 def _is_for_us(config: pytest.Config) -> bool:
     """Leave other people's testinfra suites alone: they have neither our tests nor our options."""
-    clone = (config.rootpath / "podnet" / "verify").resolve() == HERE.resolve()
-    return bool(config.getoption("inventory")) or clone or "podnet.verify" in map(str, config.args)
+    return bool(config.getoption("inventory")) or bool(_clone(config)) or "podnet.verify" in map(str, config.args)
 
 
-def _lab_inventory(config: pytest.Config) -> Path:
-    return config.rootpath / "inventories" / "lab.py"
+def _clone(config: pytest.Config) -> Path | None:
+    """Find the clone that pytest was started in.
+
+    It is mostly pytest's root; but pytest decides about that before it knows our options, and takes what follows
+    `--report` for something to test if it exists.
+    """
+    folders = (config.rootpath, config.invocation_params.dir)
+    return next((each for each in folders if (each / "podnet" / "verify").resolve() == HERE.resolve()), None)
 
 
 def inventory_of(config: pytest.Config) -> Path:
@@ -102,7 +181,7 @@ def inventory_of(config: pytest.Config) -> Path:
         if not path.is_file():
             raise pytest.UsageError(f"--inventory={given}: there is no such file")
         return path
-    if (lab := _lab_inventory(config)).is_file():
+    if (clone := _clone(config)) and (lab := clone / "inventories" / "lab.py").is_file():
         return lab
     raise pytest.UsageError(
         "--hosts needs --inventory=FILE, the pyinfra inventory that says what those hosts should hold"
@@ -122,16 +201,24 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401  # private type
-    """Print every pod against every pod, in what strangers are otherwise, or that nothing was verified."""
+    """Print in what strangers are otherwise, every pod against every pod, or that nothing was verified."""
     if seen := config.stash.get(OBSERVATION, None):
         terminalreporter.section(f"what podnet would have otherwise in {config.getoption('mode')}")
-        for line in observed.told(seen.scene):
-            terminalreporter.write_line(line)
-    if replies := config.stash.get(REPLIES, None):
+        for sentence in observed.told(seen.scene):
+            terminalreporter.write_line(sentence)
+    if mesh := config.stash.get(MESH, None):
         terminalreporter.section("every pod (down) to every pod (across): TTL and round trip in ms")
-        for line in matrix.table(replies, width=terminalreporter._tw.fullwidth):  # noqa: SLF001  # the only way to it
-            terminalreporter.write_line(line)
+        for line in matrix.table(mesh, width=terminalreporter._tw.fullwidth):  # noqa: SLF001  # the only way to it
+            for text, bad in line:
+                terminalreporter.write(text, red=bad, bold=bad)
+            terminalreporter.write_line("")
+        for sentence in [*matrix.refusals(mesh), *([mesh.sample.told] if mesh.sample else [])]:
+            terminalreporter.write_line(sentence)
     elif FLEET not in config.stash and any(
-        HERE in Path(report.fspath).absolute().parents for report in terminalreporter.stats.get("skipped", ())
+        HERE in Path(test.fspath).absolute().parents for test in terminalreporter.stats.get("skipped", ())
     ):
         terminalreporter.write_line(f"podnet: {NOT_ASKED}", red=True, bold=True)
+    if run := config.stash.get(RUN, None):
+        terminalreporter.write_line(f"podnet: the report is {run.folder / report.HTML}")
+    for sentence in config.stash.get(NOT_LOOKED_AT, ()):
+        terminalreporter.write_line(sentence)

@@ -8,7 +8,9 @@ from podnet.cluster import Cluster, Node
 from podnet.verify import capture
 from podnet.verify.capture import PATTERN, NotCapturedError, Packet
 from podnet.verify.fleet import Fleet
+from podnet.verify.inquiry import Explains, Problem
 from podnet.verify.numbers import Numbers, Wrapping
+from podnet.verify.probe import label
 
 
 def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Packet]:
@@ -33,7 +35,9 @@ def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Pa
 
 
 @pytest.mark.scenario(8)
-def test_pods_packets_cross_the_wire_as_the_mode_says(node: Node, fleet: Fleet, numbers: Numbers) -> None:
+def test_pods_packets_cross_the_wire_as_the_mode_says(
+    node: Node, fleet: Fleet, numbers: Numbers, inquiry: Explains
+) -> None:
     """A pod's largest packet and the reply each cross whole in one packet, wrapped or bare, or nothing crosses.
 
     Where the mode encrypts, nothing that the two nodes exchange meanwhile has a readable byte of it.
@@ -59,7 +63,9 @@ def test_pods_packets_cross_the_wire_as_the_mode_says(node: Node, fleet: Fleet, 
         wanted = f"a packet from {ends[0]} to {ends[1]} and one back" if expected else "nothing"
         problems.append(f"expected {wanted}, saw {way}")
     if problems:
-        pytest.fail("\n".join(f"{node.name} -> {peer.name}: {problem}" for problem in problems), pytrace=False)
+        one, other = (label(each, each.pods[0]) for each in (node, peer))
+        told = [Problem(one, other, f"{node.name} -> {peer.name}: {said}", size) for said in problems]
+        pytest.fail("\n".join(inquiry.explained(told)), pytrace=False)
 
 
 def _readable(packets: Iterable[Packet], secrets: Sequence[bytes]) -> Iterator[str]:

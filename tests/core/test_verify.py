@@ -9,16 +9,12 @@ from pathlib import Path
 import pytest
 
 from podnet.cluster import Cluster, Node, Pod
-from podnet.marks import FIRST
 from podnet.modes import vxlan, wanted
-from podnet.verify import capture, probe
+from podnet.verify import capture
 from podnet.verify.capture import NotCapturedError, Packet
-from podnet.verify.entering import by_name
 from podnet.verify.numbers import NUMBERS, udp_fault, vxlan_fault
 from tests.core import goldens
 from tests.core.examples import cluster
-
-LONGEST_WORD = 128 * 1024  # linux/binfmts.h, MAX_ARG_STRLEN
 
 
 def node(number: int, pods: int) -> Node:
@@ -26,29 +22,6 @@ def node(number: int, pods: int) -> Node:
     subnet = IPv4Network(f"10.{number}.0.0/16")
     names = tuple(Pod(f"pod{i}", subnet[i + 1]) for i in range(1, pods + 1))
     return Node(f"node{number}", IPv4Interface(f"192.168.56.{number}/24"), "eth0", subnet, names)
-
-
-@pytest.mark.parametrize(("nodes", "pods"), [(2, 2), (12, 30), (100, 10), (2, 1000)])
-def test_probes_fit_into_one_word(nodes: int, pods: int) -> None:
-    """The script for one node says each address once, so that ssh can take it."""
-    targets = [node(number, pods) for number in range(1, nodes + 1)]
-    said = probe.script(by_name(FIRST), targets[0], targets, 1450)
-    assert len(said) < LONGEST_WORD / 2
-    for target in targets:
-        assert all(said.count(f" {pod.address} ") + said.count(f" {pod.address};") == 1 for pod in target.pods)
-
-
-def test_replies_are_read_and_told_in_the_inventorys_order() -> None:
-    """TTL and round trip are taken of ping's own lines; a pair without a reply says why."""
-    one, two = node(1, 1), node(2, 1)
-    both = Cluster(IPv4Network("10.0.0.0/8"), (one, two))
-    answered = "64 bytes from 10.1.0.2: icmp_seq=1 ttl=64 time=0.021 ms"
-    lost = "PING 10.2.0.2\nFrom 10.1.0.1 icmp_seq=1 Destination Host Unreachable"
-    printed = f"{probe.MARK} pod1 10.2.0.2 1\n{lost}\n{probe.MARK} pod1 10.1.0.2 0\n{answered}\n"
-    first, second = probe.parse(both, one, printed)
-    assert (first.source, first.target, first.ttl, first.ms) == ("node1/pod1", "node1/pod1", 64, 0.021)
-    assert (second.target, second.reached) == ("node2/pod1", False)
-    assert second.why == "From 10.1.0.1 icmp_seq=1 Destination Host Unreachable"
 
 
 @pytest.mark.parametrize("printed", ["", "==wire==", "==wire==\nd4 c3 b2", "==wire==\nwelcome", "no mark at all"])

@@ -1,0 +1,516 @@
+"""Why a pair of pods fails: the first table on the way that is wrong, and the command to look at it.
+
+The way is walked in the order in which the kernel asks: the source's pod, its node, the other node, the other pod; in
+each of them devices, addresses, routes, neighbours, FDB, what carries the outer packet, forwarding, rp_filter, the
+firewall, sizes. Both nodes are asked about both directions, so that the way back is walked as well. Only if no table
+is wrong do counters speak: what leaves one node and is missing at the other was lost in between.
+"""
+
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from ipaddress import IPv4Address, IPv4Network
+
+from podnet import pods
+from podnet.cluster import Cluster, Node, Pod
+from podnet.diff import Diff
+from podnet.differences import NOUNS, differences, place, unlike, words
+from podnet.firewall import in_iptables
+from podnet.marks import Marks
+from podnet.plan import compare
+from podnet.state import MAIN, Chain, Ipip, Item, Link, Route, State, Veth, Vxlan, Wireguard
+from podnet.verify.evidence import Evidence
+from podnet.verify.refusals import Packet
+
+ICMP, IPIP, UDP = 1, 4, 17
+STRICT = 1
+KERNELS_RULES = (0, 32766, 32767)
+"""The priorities of the rules that every host has."""
+HARMLESS = {"alias", "hairpin", "options", "learning"}
+"""Fields of devices and ports by which no packet between two pods is lost."""
+LOOKS = {
+    "links": "ip -d link show",
+    "ports": "bridge -d link show",
+    "addresses": "ip address show",
+    "routes": "ip route show",
+    "neighbours": "ip neigh show",
+    "fdb": "bridge fdb show",
+    "fous": "ip fou show",
+    "chains": "iptables-save",
+    "openings": "nft -a list ruleset",
+}
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What is wrong, on which host, and how to see it there."""
+
+    host: str
+    what: str
+    look: str
+
+    def __str__(self) -> str:
+        """Say it in one sentence."""
+        return f"{self.host}: {self.what} (look: ssh {self.host} {self.look})"
+
+
+@dataclass(frozen=True)
+class Host:
+    """One node: what it should hold, what it holds, and what it told when something had failed."""
+
+    node: Node
+    want: State
+    have: State
+    more: Evidence = field(default_factory=Evidence)
+
+
+@dataclass(frozen=True)
+class End:
+    """A pod, and where it is."""
+
+    node: Node
+    pod: Pod
+
+
+@dataclass(frozen=True)
+class Trip:
+    """A pair that fails. `size`: with packets of this size, where smaller ones may well pass."""
+
+    cluster: Cluster
+    hosts: Mapping[str, Host]
+    source: End
+    target: End
+    size: int | None = None
+
+    @property
+    def crosses(self) -> bool:
+        """Say whether the way leads over the underlay."""
+        return self.source.node != self.target.node
+
+
+@dataclass(frozen=True)
+class Space:
+    """A network namespace on the way: the host's own, or a pod's."""
+
+    host: str
+    want: State
+    have: State
+    marks: Marks
+    netns: str = ""
+    sized: bool = False
+
+    @cached_property
+    def unlike(self) -> dict[str, Diff[Item]]:
+        """What differs, table by table."""
+        return compare(self.want, self.have, self.marks)
+
+    def cause(self, what: str, look: str) -> Cause:
+        """Say it of this namespace, with the command that looks into it."""
+        if not self.netns:
+            return Cause(self.host, what, look)
+        return Cause(self.host, f"pod {self.netns}: {what}", f"ip netns exec {self.netns} {look}")
+
+    def differing(self, table: str, concerned: Callable[[Item], bool] = lambda _: True) -> Iterator[Cause]:
+        """Say what of the items concerned is missing, wrong, extra."""
+        diff, noun = self.unlike[table], NOUNS[table]
+        for item in filter(concerned, diff.add):
+            yield self.cause(f"missing {noun}: {words(item)}", self._look(table, item))
+        for have, want in diff.change:
+            if concerned(want) and (told := [*self._told(have, want)]):
+                yield self.cause(f"wrong {noun}: {place(want)}: {'; '.join(told)}", self._look(table, want))
+        for item in filter(concerned, diff.remove):
+            yield self.cause(f"extra {noun}: {words(item)}", self._look(table, item))
+
+    def _told(self, have: Item, want: Item) -> Iterator[str]:
+        if isinstance(have, Chain) and isinstance(want, Chain) and have.jumps == want.jumps:
+            yield from _rules(have, want)
+            return
+        ignored = (HARMLESS if type(have) is type(want) else set()) | (set() if self.sized else {"mtu"})
+        yield from (said for said in unlike(have, want) if said.split()[0] not in ignored or isinstance(want, Route))
+
+    @staticmethod
+    def _look(table: str, item: Item) -> str:
+        if table == "sysctls":
+            return f"sysctl {place(item)}"
+        dev = getattr(item, "dev", None)
+        if table == "peers":
+            return f"wg show {dev}"
+        return f"{LOOKS[table]} dev {dev}" if dev and table not in {"routes", "fous"} else LOOKS[table]
+
+
+def _rules(have: Chain, want: Chain) -> Iterator[str]:
+    """Say which rules of a chain are there and should not be, and which are not there."""
+    extra, missing = ([rule for rule in a.rules if rule not in b.rules] for a, b in ((have, want), (want, have)))
+    for what, rules in {"that should not be there": extra, "that are missing": missing}.items():
+        if rules:
+            yield f"rules {what}: {', '.join(repr(in_iptables(rule)) for rule in rules)}"
+    if not extra and not missing:
+        yield "rules are in another order, or twice"
+
+
+def causes(trip: Trip) -> list[Cause]:
+    """Return what is wrong on the way, the first of it first."""
+    stages = (_walk, _lost, _remembered, _unanswered, _beside)
+    return next((found for stage in stages if (found := [*dict.fromkeys(stage(trip))])), [])
+
+
+def _walk(trip: Trip) -> Iterator[Cause]:
+    yield from _duplicates(trip)
+    yield from _pod(trip, trip.source, trip.target)
+    for node in dict.fromkeys((trip.source.node, trip.target.node)):
+        yield from _node(trip, node)
+    yield from _pod(trip, trip.target, trip.source)
+
+
+def _duplicates(trip: Trip) -> Iterator[Cause]:
+    """Find somebody else who has the address of one of the two pods."""
+    own = {
+        (end.pod.address, end.node.name, pods.netns(end.pod, trip.cluster.marks)) for end in (trip.source, trip.target)
+    }
+    of = {address: f"{name}/{netns}" for address, name, netns in own}
+    for name, host in trip.hosts.items():
+        for netns, state in [("", host.have), *sorted(host.have.pods.items())]:
+            for item in sorted(state.addresses, key=lambda item: item.key):
+                ip = item.address.ip
+                if ip in of and (ip, name, netns) not in own:
+                    space = Space(name, State(), state, trip.cluster.marks, netns)
+                    what = f"duplicate address: {item.address} on {item.dev}, which is the pod's {of[ip]}"
+                    yield space.cause(what, f"ip address show dev {item.dev}")
+
+
+def _pod(trip: Trip, end: End, other: End) -> Iterator[Cause]:
+    """Walk through a pod."""
+    host, netns = trip.hosts[end.node.name], pods.netns(end.pod, trip.cluster.marks)
+    name, want = end.node.name, host.want.pods[netns]
+    have = host.have.pods.get(netns)
+    if have is None or not have.links:
+        what = f"missing pod: namespace {netns}" if have is None else f"{netns} is a name without a namespace"
+        yield Cause(name, what, "ip netns list")
+        return
+    # The two ends of a cable come and go together, and it is the host's that is made and marked.
+    outside = Space(name, host.want, host.have, trip.cluster.marks)
+    gone = {link.dev for link in host.want.links} - {link.dev for link in host.have.links}
+    yield from outside.differing("links", partial(_is_on, gone.intersection(cables_of(trip.cluster, host.want, [end]))))
+    space = Space(name, want, have, trip.cluster.marks, netns, sized=trip.size is not None)
+    devs = [link.dev for link in sorted(want.links, key=lambda link: link.dev) if link.dev != "lo"]
+    devs += ["lo"] if trip.source == trip.target else []
+    yield from _devices(space, devs)
+    if trip.source != trip.target:
+        yield from _routes(trip, space, [other.pod.address])
+    yield from space.differing("neighbours")
+    for item in sorted(host.more.pod_settings.get(netns, ()), key=lambda item: item.key):
+        usual = {"net/ipv4/ip_default_ttl": "64", "net/ipv4/icmp_echo_ignore_all": "0"}.get(item.path)
+        if usual is not None and item.value != usual:
+            yield space.cause(
+                f"wrong setting: {item.path} is {item.value}, and should be {usual}", f"sysctl {item.path}"
+            )
+    yield from space.differing("sysctls")
+
+
+def _node(trip: Trip, node: Node) -> Iterator[Cause]:
+    """Walk through a node, from its pod towards the other end and back."""
+    host = trip.hosts[node.name]
+    space = Space(node.name, host.want, host.have, trip.cluster.marks, sized=trip.size is not None)
+    own = [end for end in (trip.source, trip.target) if end.node == node]
+    away = [end for end in (trip.source, trip.target) if end.node != node]
+    cables = cables_of(trip.cluster, host.want, own)
+    bridges = sorted({item.bridge for item in host.want.ports if item.dev in cables})
+    made = {link.dev for link in host.want.links}
+    tunnel = [dev for end in away if (dev := _leads(host.want, end.pod.address)) and dev in made]
+    devs = [*cables, *bridges, *tunnel]
+    yield from _devices(space, devs)
+    yield from space.differing("ports", partial(_is_on, cables))
+    yield from _policy(trip, host)
+    yield from _routes(trip, space, [end.pod.address for end in (*away, *own)])
+    for end in away:
+        yield from space.differing("peers", partial(_allows, end.pod.address))
+        yield from space.differing("fous")
+        yield from _underlay(trip, space, host, end.node)
+    yield from _passing(trip, space, host, [*devs, node.uplink] if away else devs)
+
+
+def cables_of(cluster: Cluster, want: State, own: Iterable[End]) -> list[str]:
+    """Name the host's ends of its pods' cables."""
+    names = {pods.netns(end.pod, cluster.marks) for end in own}
+    return sorted(link.dev for link in want.links if isinstance(link, Veth) and link.netns in names)
+
+
+def _devices(space: Space, devs: Iterable[str]) -> Iterator[Cause]:
+    for table in ("links", "addresses"):
+        for dev in dict.fromkeys(devs):
+            yield from space.differing(table, partial(_is_on, {dev}))
+
+
+def _is_on(devs: Container[str], item: Item) -> bool:
+    return getattr(item, "dev", None) in devs
+
+
+def _policy(trip: Trip, host: Host) -> Iterator[Cause]:
+    """Find rules of policy routing that send the pods' packets elsewhere than the main table would."""
+    for rule in host.more.rules:
+        pairs = [(trip.source, trip.target), (trip.target, trip.source)]
+        if rule["priority"] not in KERNELS_RULES and any(_sends(rule, a.pod.address, b.pod.address) for a, b in pairs):
+            said = " ".join(f"{key} {value}" for key, value in rule.items() if value is not None)
+            yield Cause(
+                host.node.name,
+                f"somebody's rule of policy routing comes before the routes: {said}",
+                f"ip rule show; ip route show table {rule.get('table', 'all')}",
+            )
+
+
+def _sends(rule: Mapping[str, object], source: IPv4Address, target: IPv4Address) -> bool:
+    """Say whether a rule is for these packets: one that asks for more than addresses is given the benefit of doubt."""
+    if {"fwmark", "iif", "oif", "not", "tos", "l3mdev", "suppress_prefixlength"} & rule.keys():
+        return False
+    return _within(source, rule.get("src"), rule.get("srclen")) and _within(target, rule.get("dst"), rule.get("dstlen"))
+
+
+def _within(address: IPv4Address, network: object, length: object) -> bool:
+    if network in {None, "all"}:
+        return True
+    return address in IPv4Network(f"{network}/{32 if length is None else length}", strict=False)
+
+
+def best(routes: Iterable[Route], to: IPv4Address) -> Route | None:
+    """Return the route of the main table that the kernel takes: the longest prefix, then the smallest metric."""
+    fitting = [route for route in routes if route.table == MAIN and to in route.to]
+    return max(fitting, key=lambda route: (route.to.prefixlen, -route.metric, repr(route)), default=None)
+
+
+def _expected(want: State, to: IPv4Address) -> Route | None:
+    connected = {
+        Route(item.address.network, item.dev, proto="kernel")
+        for item in want.addresses
+        if item.address.network.prefixlen < item.address.max_prefixlen and not item.address.is_loopback
+    }
+    return best({*want.routes, *connected}, to)
+
+
+def _leads(want: State, to: IPv4Address) -> str | None:
+    expected = _expected(want, to)
+    return expected.dev if expected else None
+
+
+def _routes(trip: Trip, space: Space, targets: Iterable[IPv4Address]) -> Iterator[Cause]:
+    """Compare the route that the kernel takes with the one that it should, then what the next hop is known by."""
+    for to in targets:
+        expected, seen = _expected(space.want, to), _taken(space, to)
+        if expected is None:
+            continue
+        if seen is None or _way(seen, space) != _way(expected, space):
+            yield space.cause(_instead(space, to, expected, seen), f"ip route get {to}")
+        if expected.dev is not None:
+            yield from _next_hop(trip, space, expected.dev, expected.via or to)
+
+
+def _taken(space: Space, to: IPv4Address) -> Route | None:
+    """Of several routes of one key the wanted one is believed to be the first."""
+    seen, expected = best(space.have.routes, to), _expected(space.want, to)
+    same = [route for route in space.have.routes if seen and expected and route.key == seen.key == expected.key]
+    return next((route for route in same if expected and _way(route, space) == _way(expected, space)), seen)
+
+
+def _way(route: Route, space: Space) -> tuple[object, ...]:
+    return (route.to, route.dev, route.via, route.kind, route.onlink, route.options if space.sized else ())
+
+
+def _instead(space: Space, to: IPv4Address, expected: Route, seen: Route | None) -> str:
+    present = any(_way(route, space) == _way(expected, space) for route in space.have.routes)
+    if seen is not None and seen.key == expected.key:
+        return f"wrong route: {place(expected)}: {'; '.join(unlike(seen, expected))}"
+    if present and seen is not None:
+        return f"a stranger's route to {to} comes before {place(expected)}: {words(seen)}"
+    instead = f"; what takes its place is {words(seen)}" if seen is not None else ""
+    return f"missing route: {words(expected)}{instead}"
+
+
+def _next_hop(trip: Trip, space: Space, dev: str, hop: IPv4Address) -> Iterator[Cause]:
+    """Look for the next hop's MAC, and at a tunnel for whose MAC that is."""
+    wanted = [item for item in space.want.neighbours if (item.dev, item.to) == (dev, hop)]
+    if not wanted:
+        yield from _known_as(trip, space, dev, hop)
+        return
+    yield from space.differing("neighbours", lambda item: item.key == wanted[0].key)
+    yield from space.differing("fdb", lambda item: getattr(item, "mac", None) == wanted[0].mac)
+
+
+def _known_as(trip: Trip, space: Space, dev: str, hop: IPv4Address) -> Iterator[Cause]:
+    """Compare a MAC that was learnt, or that somebody has put there, with that of the device which has the address."""
+    entries = [item for item in space.have.neighbours if (item.dev, item.to) == (dev, hop) and item.mac]
+    more = {} if space.netns else trip.hosts[space.host].more.neighbours
+    told = more.get((dev, hop), (entries[0].mac if entries else "", ""))[0]
+    macs = _macs(trip, hop)
+    if told and macs and told not in macs:
+        what = f"wrong neighbour: {hop} dev {dev}: mac is {told}, and should be {' or '.join(sorted(macs))}"
+        yield space.cause(what, f"ip neigh show dev {dev}")
+
+
+def _macs(trip: Trip, address: IPv4Address) -> set[str]:
+    spaces = [space for host in trip.hosts.values() for space in (host.have, *host.have.pods.values())]
+    return {
+        mac
+        for space in spaces
+        for item in space.addresses
+        for link in space.links
+        if item.address.ip == address and link.dev == item.dev and (mac := getattr(link, "mac", ""))
+    }
+
+
+def _allows(address: IPv4Address, item: Item) -> bool:
+    return any(address in IPv4Network(network) for network in getattr(item, "allowed", ()))
+
+
+def _underlay(trip: Trip, space: Space, host: Host, peer: Node) -> Iterator[Cause]:
+    """Walk from one node to the other on the underlay."""
+    node = host.node
+    up = {link.dev: link for link in host.have.links}
+    if node.uplink not in up or not up[node.uplink].up:
+        there = "down" if node.uplink in up else "not there"
+        yield Cause(node.name, f"the uplink {node.uplink} is {there}", f"ip link show dev {node.uplink}")
+    if node.address not in {item.address for item in host.have.addresses if item.dev == node.uplink}:
+        look = f"ip address show dev {node.uplink}"
+        yield Cause(node.name, f"missing address: {node.address} is not on the uplink {node.uplink}", look)
+    adjacent = peer in trip.cluster.adjacent(node)
+    way = host.more.ways.get(str(peer.ip))
+    if way and (way.refused or way.dev != node.uplink or (way.via is None) != adjacent):
+        said = way.refused or f"dev {way.dev}" + (f" via {way.via}" if way.via else "")
+        wanted = f"dev {node.uplink}" + ("" if adjacent else " via a router")
+        what = f"wrong underlay route: the way to {peer.name}, {peer.ip}, is {said}, and should be {wanted}"
+        yield Cause(node.name, what, f"ip route get {peer.ip}")
+    if adjacent:
+        yield from _known_as(trip, space, node.uplink, peer.ip)
+
+
+def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[Cause]:
+    """Look at what may stop a packet that knows its way: forwarding, rp_filter, the firewall, its size."""
+    name = host.node.name
+    stopping = {f"net/ipv4/conf/{dev}/{knob}" for dev in devs for knob in ("forwarding", "proxy_arp")}
+    yield from space.differing("sysctls", lambda item: place(item) in stopping | {"net/ipv4/ip_forward"})
+    yield from _reverse(host, devs)
+    packets = _packets(trip)
+    for refusal in host.more.refusals:
+        rise = host.more.risen.get(refusal.key, 0)
+        if rise > 0 and refusal.may_take(packets):
+            what = f"firewall: {refusal.where} has refused {rise} packets just now: {refusal.words}"
+            yield Cause(name, what, refusal.look)
+    yield from space.differing("chains")
+    yield from space.differing("openings")
+    mtus = {link.dev: link.mtu for link in host.have.links}
+    uplink = host.node.uplink
+    if space.sized and trip.crosses and mtus.get(uplink, 0) < trip.cluster.underlay_mtu:
+        needed = trip.cluster.underlay_mtu
+        what = f"wrong MTU: that of the uplink {uplink} is {mtus.get(uplink)}, and `underlay_mtu` {needed}"
+        yield Cause(name, what, f"ip link show dev {uplink}")
+
+
+def _reverse(host: Host, devs: list[str]) -> Iterator[Cause]:
+    """Find devices that refuse what comes in by them because its sender is sought elsewhere."""
+    dropped = host.more.counted.get("TcpExtIPReversePathFilter", 0)
+    strict = [dev for dev in devs if _filter(host, dev) == STRICT]
+    if dropped > 0:
+        values = ", ".join(f"{dev} {_filter(host, dev)}" for dev in (strict or devs))
+        what = f"rp_filter has dropped {dropped} packets just now; in force are: {values}"
+        yield Cause(host.node.name, what, "sysctl -ar 'ipv4.conf.*rp_filter'; nstat -asz TcpExtIPReversePathFilter")
+
+
+def _filter(host: Host, dev: str) -> int:
+    """Return what is in force: the larger of the device's own value and that of `all`."""
+    return max(host.more.number(f"net/ipv4/conf/{each}/rp_filter") for each in ("all", dev))
+
+
+def _packets(trip: Trip) -> list[Packet]:
+    """Name the packets of this trip: the pods', and those that carry them."""
+    ends = [(trip.source, trip.target), (trip.target, trip.source)]
+    seen = [Packet(a.pod.address, b.pod.address, ICMP) for a, b in ends]
+    carrier = _carrier(trip)
+    if carrier:
+        _, protocol, port = carrier
+        seen += [Packet(a.node.ip, b.node.ip, protocol, port) for a, b in ends]
+    return seen
+
+
+def _carrier(trip: Trip) -> tuple[str, int, int | None] | None:
+    """Return the tunnel between the two nodes, and its outer packets' protocol and port; None if there is none."""
+    want = trip.hosts[trip.source.node.name].want
+    dev = _leads(want, trip.target.pod.address) if trip.crosses else None
+    for link in want.links:
+        if link.dev == dev:
+            return (link.dev, *_outer(link))
+    return None
+
+
+def _outer(link: Link) -> tuple[int, int | None]:
+    match link:
+        case Vxlan() | Wireguard():
+            return UDP, link.port
+        case Ipip(fou=int() as port):
+            return UDP, port
+        case _:
+            return IPIP, None
+
+
+def _lost(trip: Trip) -> Iterator[Cause]:
+    """Look at what was sent by one node and not received by the other, though no table is wrong."""
+    if not trip.crosses:
+        return
+    carrier = _carrier(trip)
+    for a, b in ((trip.source, trip.target), (trip.target, trip.source)):
+        one, other = trip.hosts[a.node.name], trip.hosts[b.node.name]
+        if carrier:
+            dev, protocol, port = carrier
+            sent, received = (host.more.moved.get(dev) for host in (one, other))
+            said = f"UDP {port}" if port else f"IP protocol {protocol}"
+            asked = f"udp port {port}" if port else f"ip proto {protocol}"
+            if sent and received and sent.sent > 0 and received.received == 0:
+                yield Cause(
+                    b.node.name,
+                    f"{said} leaves {a.node.name} ({dev} sent {sent.sent} packets) and does not arrive at "
+                    f"{b.node.name} ({dev} received none): a filter between or on {b.node.name}",
+                    f"tcpdump -ni {b.node.uplink} {asked}",
+                )
+        elif one.more.counted.get("IpForwDatagrams", 0) > 0 and other.more.counted.get("IpForwDatagrams", 0) == 0:
+            yield Cause(
+                b.node.name,
+                f"pods' packets leave {a.node.name} bare (it forwarded {one.more.counted['IpForwDatagrams']}) and do "
+                f"not arrive at {b.node.name} (it forwarded none): a filter between or on {b.node.name}, or somebody "
+                "on the underlay who minds addresses that are not the nodes' own",
+                f"tcpdump -ni {b.node.uplink} host {b.pod.address}",
+            )
+
+
+def _remembered(trip: Trip) -> Iterator[Cause]:
+    """Find what a pod remembers of a way that is larger by now."""
+    for end, other in ((trip.source, trip.target), (trip.target, trip.source)):
+        netns = pods.netns(end.pod, trip.cluster.marks)
+        way = trip.hosts[end.node.name].more.ways.get(f"{netns} {other.pod.address}")
+        if trip.size and way and way.mtu and way.mtu < trip.size:
+            what = f"pod {netns}: it remembers a path MTU of {way.mtu} to {other.pod.address}, for at most ten minutes"
+            yield Cause(end.node.name, what, f"ip -n {netns} route get {other.pod.address}")
+
+
+def _unanswered(trip: Trip) -> Iterator[Cause]:
+    """Find neighbours that do not answer: mostly what follows from something else, hence asked last."""
+    for end, other in ((trip.source, trip.target), (trip.target, trip.source)):
+        host, netns = trip.hosts[end.node.name], pods.netns(end.pod, trip.cluster.marks)
+        inside = host.have.pods.get(netns, State())
+        space = Space(end.node.name, State(), inside, trip.cluster.marks, netns)
+        for item in sorted(inside.neighbours, key=lambda item: item.key):
+            if item.mac is None and item.to in {other.pod.address, *(route.via for route in inside.routes)}:
+                yield space.cause(
+                    f"neighbour {item.to} dev {item.dev}: nobody answers for it", f"ip neigh show dev {item.dev}"
+                )
+        for (dev, to), (mac, state) in sorted(host.more.neighbours.items()):
+            if not mac and to in {other.node.ip, end.pod.address}:
+                yield Cause(
+                    end.node.name,
+                    f"neighbour {to} dev {dev} is {state}: nobody answers for it",
+                    f"ip neigh show dev {dev}",
+                )
+
+
+def _beside(trip: Trip) -> Iterator[Cause]:
+    """Say what else differs on the two nodes: nothing on the way itself is wrong."""
+    for node in dict.fromkeys((trip.source.node, trip.target.node)):
+        host = trip.hosts[node.name]
+        for sentence in differences(host.want, host.have, trip.cluster.marks):
+            yield Cause(node.name, f"nothing on the way is wrong; beside it: {sentence}", "ip -d address; ip route")

@@ -1,0 +1,214 @@
+"""What is read of a host once something has failed: one more remote command, which changes nothing.
+
+Beside tables that podnet does not own (policy routing, everybody's firewall rules, settings of all devices) it tells
+what moves: the host pings from its own pods once more, and counts before and after. All hosts do so at the same time,
+so that what one sends is seen, or missed, in the counters of another.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import Any
+
+from podnet.facts import sysctls
+from podnet.state import Sysctl
+from podnet.verify import refusals
+from podnet.verify.probe import HEADERS
+from podnet.verify.refusals import Refusal
+
+MARK = "==further=="
+PINGS, INTERVAL, WINDOW = 6, 0.2, 2
+"""How often, and within how many seconds, the pings are repeated whose way the counters show."""
+SETTINGS = (
+    "net/ipv4/ip_forward",
+    "net/ipv4/conf/*/rp_filter",
+    "net/ipv4/conf/*/forwarding",
+    "net/ipv4/conf/*/proxy_arp",
+    "net/bridge/bridge-nf-call-iptables",
+)
+POD_SETTINGS = ("net/ipv4/ip_default_ttl", "net/ipv4/icmp_echo_ignore_all", "net/ipv4/conf/*/rp_filter")
+SAVERS = {
+    "iptables": "command -v iptables-save >/dev/null",
+    # Asking the legacy kind makes it load modules where nobody uses it, unless a file says that somebody does.
+    "iptables-legacy": "[ -e /proc/net/ip_tables_names ] && grep -q . /proc/net/ip_tables_names "
+    "&& command -v iptables-legacy-save >/dev/null",
+}
+
+
+@dataclass(frozen=True)
+class Ping:
+    """A ping to be repeated: from the pod in `netns`; `size` in bytes on the wire, not to be fragmented."""
+
+    netns: str
+    target: IPv4Address
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Way:
+    """What the kernel said when it was asked for a way: a device and a gateway, or why there is none.
+
+    `mtu` is what it remembers of a router that could not pass more on.
+    """
+
+    dev: str | None = None
+    via: IPv4Address | None = None
+    refused: str = ""
+    mtu: int | None = None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What a device has sent, received and dropped meanwhile, in packets."""
+
+    sent: int
+    received: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one host told."""
+
+    rules: tuple[Mapping[str, Any], ...] = ()
+    neighbours: Mapping[tuple[str, IPv4Address], tuple[str, str]] = field(default_factory=dict)
+    ways: Mapping[str, Way] = field(default_factory=dict)
+    settings: frozenset[Sysctl] = frozenset()
+    pod_settings: Mapping[str, frozenset[Sysctl]] = field(default_factory=dict)
+    moved: Mapping[str, Moved] = field(default_factory=dict)
+    counted: Mapping[str, int] = field(default_factory=dict)
+    refusals: tuple[Refusal, ...] = ()
+    risen: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    def setting(self, path: str) -> str | None:
+        """Return a setting of the host."""
+        return next((item.value for item in self.settings if item.path == path), None)
+
+    def number(self, path: str) -> int:
+        """Return a setting as a number; one that is not there is as if it were 0."""
+        return int(self.setting(path) or 0)
+
+
+def script(pings: Collection[Ping], ways: Iterable[str], namespaces: Iterable[str]) -> str:
+    """Spell the shell script that tells all this."""
+    parts = [
+        "set -eu",
+        _heading("rules"),
+        "ip -j rule show",
+        _heading("neighbours"),
+        "ip -4 -j neigh show",
+        *(line for way in ways for line in _asked(way)),
+        *(line for ping in pings for line in _asked(ping.target, ping.netns)),
+        _heading("settings"),
+        f"({sysctls.script(SETTINGS)})",
+    ]
+    for netns in namespaces:
+        parts += [_heading(f"pod {netns}"), f"ip netns exec {netns} sh -ec '{sysctls.script(POD_SETTINGS)}'"]
+    parts += [*_counters("before")]
+    parts += [f"{_ping(ping)} >/dev/null 2>&1 &" for ping in pings]
+    parts += ["wait", *_counters("after"), _heading("end")]
+    return "\n".join(parts)
+
+
+def _heading(name: str) -> str:
+    return f"echo '{MARK} {name}'"
+
+
+def _asked(to: object, netns: str = "") -> Iterator[str]:
+    yield _heading(f"way {netns} {to}" if netns else f"way {to}")
+    yield f"ip {f'-n {netns} ' if netns else ''}-j route get {to} 2>&1 || echo refused"
+
+
+def _ping(ping: Ping) -> str:
+    size = f" -M do -s {ping.size - HEADERS}" if ping.size else ""
+    return f"ip netns exec {ping.netns} ping -n -q -c {PINGS} -i {INTERVAL} -w {WINDOW}{size} {ping.target}"
+
+
+def _counters(when: str) -> Iterator[str]:
+    yield _heading(f"links {when}")
+    yield "ip -s -j link show"
+    yield _heading(f"counters {when}")
+    yield "cat /proc/net/snmp /proc/net/netstat"
+    for tool, there in SAVERS.items():
+        yield f"if {there}; then {_heading(f'{tool} {when}')}; {tool}-save -c; fi"
+    yield f"if command -v nft >/dev/null; then {_heading(f'nft {when}')}; nft -j -t list ruleset; fi"
+
+
+def parse(output: str) -> Evidence:
+    """Read what `script` printed; ValueError unless it is whole."""
+    chunks: dict[str, list[str]] = {}
+    for line in output.splitlines():
+        if line.startswith(MARK):
+            heading = line.removeprefix(MARK).strip()
+            chunks[heading] = []
+        elif chunks:
+            chunks[heading].append(line)
+    if "end" not in chunks:
+        raise ValueError("what was read further was cut short")
+    firewall = {when: [*_refusals(chunks, when)] for when in ("before", "after")}
+    return Evidence(
+        rules=tuple(_document(chunks["rules"])),
+        neighbours={
+            (entry["dev"], IPv4Address(entry["dst"])): (entry.get("lladdr", ""), " ".join(entry["state"]))
+            for entry in _document(chunks["neighbours"])
+        },
+        ways={name.removeprefix("way "): _way(said) for name, said in chunks.items() if name.startswith("way ")},
+        settings=sysctls.parse(sorted(set(chunks["settings"]))),
+        pod_settings={
+            name.removeprefix("pod "): sysctls.parse(said) for name, said in chunks.items() if name.startswith("pod ")
+        },
+        moved=_moved(*(_document(chunks[f"links {when}"]) for when in ("before", "after"))),
+        counted=_counted(*(chunks[f"counters {when}"] for when in ("before", "after"))),
+        refusals=tuple(firewall["after"]),
+        risen=refusals.risen(firewall["before"], firewall["after"]),
+    )
+
+
+def _document(said: list[str]) -> list[dict[str, Any]]:
+    return [entry for entry in json.loads("\n".join(said) or "[]") if entry]
+
+
+def _way(said: list[str]) -> Way:
+    if said and said[-1] == "refused":
+        return Way(refused=" ".join(said[:-1]))
+    (way, *_) = _document(said)
+    if way.get("type") in {"blackhole", "unreachable", "prohibit"}:
+        return Way(refused=str(way["type"]))
+    mtus = [metrics["mtu"] for metrics in way.get("metrics", ()) if "mtu" in metrics and "expires" in metrics]
+    mtus += [metrics["mtu"] for metrics in way.get("metrics", ()) if "mtu" in metrics and "expires" in way]
+    via = IPv4Address(way["gateway"]) if "gateway" in way else None
+    return Way(way.get("dev"), via, mtu=min(mtus, default=None))
+
+
+def _moved(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Moved]:
+    first = {entry["ifname"]: _packets(entry) for entry in before}
+    return {
+        dev: Moved(*(late - early for early, late in zip(first.get(dev, (0, 0, 0)), last, strict=True)))
+        for dev, last in ((entry["ifname"], _packets(entry)) for entry in after)
+    }
+
+
+def _packets(entry: dict[str, Any]) -> tuple[int, int, int]:
+    sent, received = (entry.get("stats64", entry.get("stats", {}))[way] for way in ("tx", "rx"))
+    return sent["packets"], received["packets"], sent["dropped"] + received["dropped"]
+
+
+def _counted(before: list[str], after: list[str]) -> dict[str, int]:
+    first = dict(_counters_of(before))
+    return {name: value - first.get(name, 0) for name, value in _counters_of(after)}
+
+
+def _counters_of(said: list[str]) -> Iterator[tuple[str, int]]:
+    """Read /proc/net/snmp: a line of names, and a line of numbers, each behind the same first word."""
+    for names, numbers in zip(said[::2], said[1::2], strict=True):
+        group, *columns = names.split()
+        for name, value in zip(columns, numbers.split()[1:], strict=True):
+            yield f"{group.rstrip(':')}{name}", int(value)
+
+
+def _refusals(chunks: Mapping[str, list[str]], when: str) -> Iterator[Refusal]:
+    for tool in SAVERS:
+        yield from refusals.of_iptables(chunks.get(f"{tool} {when}", []), tool)
+    if said := chunks.get(f"nft {when}"):
+        yield from refusals.of_nft("\n".join(said), beside_iptables=f"iptables {when}" in chunks)

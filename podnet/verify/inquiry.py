@@ -1,0 +1,150 @@
+"""What a failed test says beyond what it has seen: for every pair the first table on its way that is wrong."""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from podnet import boot, nics, pods
+from podnet.cluster import Node
+from podnet.facts import node as tables
+from podnet.keys import resolve
+from podnet.state import Ipip, State, Vxlan, Wireguard
+from podnet.verify import capture, evidence
+from podnet.verify.causes import End, Host, Trip, cables_of, causes
+from podnet.verify.evidence import Evidence, Ping
+from podnet.verify.fleet import Answer, Fleet
+
+TUNNELS = (Vxlan, Ipip, Wireguard)
+MOST = 8
+"""How many of a node's failed pairs are pinged once more, and how many of their causes are told."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong between two pods, NODE/POD each, or a node and a pod; the packets' size if it is about that."""
+
+    source: str
+    target: str
+    said: str
+    size: int | None = None
+
+
+class Explains(Protocol):
+    """Who says why something failed."""
+
+    def explained(self, problems: Sequence[Problem]) -> list[str]:
+        """Say each problem with its cause, if there is any."""
+        ...
+
+
+class Unexplained:
+    """Leaves problems as they are: of somebody else's hosts the tests of their tables name what is wrong."""
+
+    def explained(self, problems: Sequence[Problem]) -> list[str]:
+        """Say each problem."""
+        return [problem.said for problem in problems]
+
+
+@dataclass
+class Inquiry:
+    """Reads further, once, when the first pair has failed; then explains any."""
+
+    fleet: Fleet
+    want: Mapping[str, State]
+    answers: Mapping[str, Answer]
+    told: Mapping[str, str]
+    captures: bool = False
+    _hosts: dict[str, Host] = field(default_factory=dict)
+    _silent: dict[str, str] = field(default_factory=dict)
+    _unread: dict[str, str] = field(default_factory=dict)
+
+    def explained(self, problems: Sequence[Problem]) -> list[str]:
+        """Say each problem with its cause, if there is any."""
+        if problems and not (self._hosts or self._silent):
+            self._ask(problems)
+        told = [f"{problem.said}{self._cause(problem)}" for problem in problems]
+        return [*told, *self._captured(problems[0])] if problems and self.captures else told
+
+    def _cause(self, problem: Problem) -> str:
+        ends = [self._end(label) for label in (problem.source, problem.target)]
+        for end in ends:
+            if end.node.name in self._silent:
+                return f"\n  cause: {self._silent[end.node.name]}"
+        source, target = ends
+        found = causes(Trip(self.fleet.cluster, self._hosts, source, target, problem.size))
+        if not found:
+            unread = [said for end in ends if (said := self._unread.get(end.node.name))]
+            also = f" (further tables were not read: {unread[0]})" if unread else ""
+            return (
+                f"\n  cause: no table that was read is wrong on either node; --captures shows where packets end{also}"
+            )
+        also = f"; and {len(found) - 1} more behind it" if len(found) > 1 else ""
+        return f"\n  cause: {found[0]}{also}"
+
+    def _captured(self, problem: Problem) -> Iterator[str]:
+        """Show what both ends see of one pair, on cables, tunnels and uplinks, while the pair tries again."""
+        source, target = self._end(problem.source), self._end(problem.target)
+        marks = self.fleet.cluster.marks
+        inner = f"host {source.pod.address} and host {target.pod.address}"
+        outer = f"host {source.node.ip} and host {target.node.ip} and not tcp"
+        ping = capture.slowly(pods.netns(source.pod, marks), target.pod.address, problem.size)
+
+        def script(node: Node) -> str:
+            want = self.want[node.name]
+            there = {link.dev for link in self._hosts[node.name].have.links} if node.name in self._hosts else set()
+            own = cables_of(self.fleet.cluster, want, [end for end in (source, target) if end.node == node])
+            own += sorted(link.dev for link in want.links if isinstance(link, TUNNELS))
+            devices = {dev: inner for dev in own if dev in there} | {node.uplink: f"({inner}) or ({outer})"}
+            return capture.seen(devices, ping if node == source.node else "true")
+
+        ends = dict.fromkeys((source.node, target.node))
+        for name, answer in self.fleet.run_all(script, [*ends]).items():
+            yield f"  {problem.source} -> {problem.target} as {name} sees it:"
+            yield textwrap.indent(answer.problem or answer.printed.rstrip(), "    ")
+
+    def _end(self, label: str) -> End:
+        """Find a pod by its label; a node is asked about as if its first pod were at the end."""
+        name, _, pod = label.partition("/")
+        node = self.fleet.cluster.node(name)
+        return End(node, next(each for each in node.pods if pod in {each.name, ""}))
+
+    def _ask(self, problems: Iterable[Problem]) -> None:
+        """Have all hosts tell more, at the same time, while those that failed try again."""
+        again = list(problems)[:MOST]
+        silent = {name: answer.problem for name, answer in self.answers.items() if answer.problem}
+        haves = {
+            name: tables.parse(answer.printed.splitlines())
+            for name, answer in self.answers.items()
+            if name not in silent
+        }
+        answers = self.fleet.run_all(lambda node: self._script(node, haves.get(node.name, State()), again))
+        self._silent = silent
+        self._unread = {name: answer.problem for name, answer in answers.items() if answer.problem}
+        for node in self.fleet.nodes:
+            if node.name not in silent:
+                told = answers[node.name]
+                more = Evidence() if told.problem else evidence.parse(told.printed)
+                self._hosts[node.name] = self._host(node, haves[node.name], more)
+
+    def _host(self, node: Node, have: State, more: Evidence) -> Host:
+        want = resolve(self.want[node.name], self.told, have)
+        want = boot.fitted(want, self.fleet.cluster, node, have.firewall)
+        return Host(node, nics.placed(want, have, self.fleet.cluster.marks), have, more)
+
+    def _script(self, node: Node, have: State, again: Iterable[Problem]) -> str:
+        """Spell what this node is asked. Only a namespace can be asked; one that is missing the tables have told."""
+        marks = self.fleet.cluster.marks
+        there = [
+            netns for pod in node.pods if (netns := pods.netns(pod, marks)) in have.pods and have.pods[netns].links
+        ]
+        trips = [(self._end(problem.source), self._end(problem.target), problem.size) for problem in again]
+        # Both ends ping: so both count for as long, and each direction is tried.
+        trips += [(target, source, size) for source, target, size in trips]
+        pings = [
+            Ping(netns, target.pod.address, size)
+            for source, target, size in dict.fromkeys(trips)
+            if source.node == node and (netns := pods.netns(source.pod, marks)) in there
+        ]
+        peers = {each.node.ip for trip in trips for each in trip[:2]} - {node.ip}
+        return evidence.script(pings, map(str, sorted(peers)), there)

@@ -1,0 +1,337 @@
+"""Why a pair fails: the first table on its way that is wrong is named, with the command to look at it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
+
+import pytest
+
+from podnet import boot, modes
+from podnet.state import Address, Nic, Route, State, Sysctl
+from podnet.verify.causes import End, Host, Trip, causes
+from podnet.verify.evidence import Evidence, Moved, Way
+from podnet.verify.refusals import Packet, Refusal, of_iptables, of_nft, risen
+from tests.core import goldens
+from tests.core.examples import cluster
+
+ONE, TWO = "node1", "node2"
+Change = Callable[[State], State]
+
+
+def connected(have: State) -> State:
+    """Add the routes that the kernel makes of addresses."""
+    networks = [(item.address.network, item.dev) for item in have.addresses if item.address.network.prefixlen < 32]
+    return replace(have, routes=have.routes | {Route(to, dev, proto="kernel") for to, dev in networks})
+
+
+def trip(mode: str, changes: dict[str, Change] | None = None, more: dict[str, Evidence] | None = None) -> Trip:
+    """Have the first pods of two nodes fail; the nodes hold what they should, but for `changes`."""
+    of = cluster()
+    hosts = {}
+    for node in of.nodes:
+        want = boot.fitted(modes.wanted(goldens.mode(mode), of, node), of, node, State().firewall)
+        want = replace(want, files=frozenset())
+        have = replace(want, sysctls=want.sysctls | {Sysctl("net/ipv6/conf/all/accept_ra", "1")})
+        have = connected(replace(have, pods={netns: connected(pod) for netns, pod in have.pods.items()}))
+        uplink = Nic(node.uplink, of.underlay_mtu, f"02:00:00:00:00:{node.ip.packed[3]:02x}")
+        have = replace(
+            have,
+            links=have.links | {uplink},
+            addresses=have.addresses | {Address(node.uplink, node.address)},
+            routes=have.routes | {Route(node.address.network, node.uplink, proto="kernel")},
+        )
+        change = (changes or {}).get(node.name)
+        hosts[node.name] = Host(node, want, change(have) if change else have, (more or {}).get(node.name, Evidence()))
+    source, target = of.node(ONE), of.node(TWO)
+    return Trip(of, hosts, End(source, source.pods[0]), End(target, target.pods[0]))
+
+
+def without(kind: str, /, **fields: object) -> Change:
+    """Take away the items of a table that have these fields."""
+
+    def change(have: State) -> State:
+        kept = frozenset(item for item in getattr(have, kind) if any(getattr(item, k) != v for k, v in fields.items()))
+        assert kept != getattr(have, kind)
+        changed: dict[str, Any] = {kind: kept}
+        return replace(have, **changed)
+
+    return change
+
+
+def first(of: Trip) -> str:
+    """Say the first cause."""
+    return str(causes(of)[0])
+
+
+def adding(table: str, *items: object) -> Change:
+    """Put more into a table."""
+
+    def change(have: State) -> State:
+        changed: dict[str, Any] = {table: getattr(have, table) | frozenset(items)}
+        return replace(have, **changed)
+
+    return change
+
+
+def with_link(dev: str, **fields: object) -> Change:
+    """Change a device."""
+
+    def change(have: State) -> State:
+        (link,) = (link for link in have.links if link.dev == dev)
+        changed: Any = replace(link, **fields)  # type: ignore[arg-type]  # fields of whichever kind it is
+        return replace(have, links=have.links - {link} | {changed})
+
+    return change
+
+
+def inside(netns: str, change: Change) -> Change:
+    """Change what a pod holds."""
+    return lambda have: replace(have, pods={**have.pods, netns: change(have.pods[netns])})
+
+
+VTEP1 = cluster().node(ONE).vtep_mac
+OTHERS = IPv4Network("10.244.1.0/24")
+
+CHANGES = {
+    "a missing tunnel": (
+        "vxlan",
+        TWO,
+        without("links", dev="flannel.1"),
+        "node2: missing link: link add flannel.1",
+        "ip -d link show dev flannel.1",
+    ),
+    "a tunnel that is down": (
+        "vxlan",
+        TWO,
+        with_link("flannel.1", up=False),
+        "node2: wrong link: flannel.1: up is off, and should be on",
+        "ip -d link show dev flannel.1",
+    ),
+    "another MAC": (
+        "vxlan",
+        TWO,
+        with_link("flannel.1", mac="02:00:00:00:00:99"),
+        "node2: wrong link: flannel.1: mac is 02:00:00:00:00:99",
+        "ip -d link show dev flannel.1",
+    ),
+    "a missing address": (
+        "vxlan",
+        ONE,
+        without("addresses", dev="cni0"),
+        "node1: missing address: addr replace 10.244.1.1/24 dev cni0",
+        "ip address show dev cni0",
+    ),
+    "a missing route back": (
+        "vxlan",
+        TWO,
+        without("routes", to=OTHERS),
+        "node2: missing route: route replace 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink proto 77",
+        "ip route get 10.244.1.2",
+    ),
+    "a stranger's route": (
+        "host_gw",
+        ONE,
+        adding("routes", Route(IPv4Network("10.244.2.2/32"), None, kind="blackhole", proto="boot")),
+        "node1: a stranger's route to 10.244.2.2 comes before 10.244.2.0/24: route replace blackhole 10.244.2.2/32",
+        "ip route get 10.244.2.2",
+    ),
+    "a missing neighbour": (
+        "vxlan",
+        TWO,
+        without("neighbours", to=IPv4Address("10.244.1.0")),
+        f"node2: missing neighbour: neigh replace 10.244.1.0 lladdr {VTEP1} dev flannel.1",
+        "ip neigh show dev flannel.1",
+    ),
+    "a missing FDB entry": (
+        "vxlan",
+        TWO,
+        without("fdb", mac=VTEP1),
+        f"node2: missing FDB entry: fdb replace {VTEP1} dev flannel.1",
+        "bridge fdb show dev flannel.1",
+    ),
+    "forwarding that is off": (
+        "vxlan",
+        TWO,
+        without("sysctls", path="net/ipv4/conf/cni0/forwarding"),
+        "node2: missing sysctl: net/ipv4/conf/cni0/forwarding = 1",
+        "sysctl net/ipv4/conf/cni0/forwarding",
+    ),
+    "a chain of ours that is gone": (
+        "vxlan",
+        TWO,
+        without("chains", table="filter"),
+        "node2: missing firewall chain: filter PODNET-FWD",
+        "iptables-save",
+    ),
+    "a pod without a way out": (
+        "vxlan",
+        ONE,
+        inside("podnet-pod1", without("routes", to=IPv4Network("10.244.0.0/16"))),
+        "node1: pod podnet-pod1: missing route: route replace 10.244.0.0/16 via 10.244.1.1 dev eth0 proto 77",
+        "ip netns exec podnet-pod1 ip route get 10.244.2.2",
+    ),
+    "an address that somebody else has": (
+        "vxlan",
+        "node3",
+        adding("addresses", Address("dummy0", IPv4Interface("10.244.2.2/32"))),
+        "node3: duplicate address: 10.244.2.2/32 on dummy0, which is the pod's node2/podnet-pod1",
+        "ip address show dev dummy0",
+    ),
+    "an address that another pod has": (
+        "macvlan",
+        "node3",
+        inside("podnet-pod1", adding("addresses", Address("eth0", IPv4Interface("10.244.2.2/16")))),
+        "node3: pod podnet-pod1: duplicate address: 10.244.2.2/16 on eth0",
+        "ip address show dev eth0",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_the_first_wrong_table_is_named_with_the_command(what: str) -> None:
+    """One thing is wrong on one node: it is what is said first, and the command shows it on that host."""
+    mode, node, change, cause, look = CHANGES[what]
+    said = first(trip(mode, {node: change}))
+    assert said.startswith(cause)
+    assert said.endswith(f"{look})")
+    assert f"(look: ssh {node} " in said
+
+
+@pytest.mark.parametrize("mode", goldens.MODES)
+def test_where_nothing_is_wrong_nothing_is_said(mode: str) -> None:
+    """No table is accused for want of another."""
+    assert causes(trip(mode)) == []
+
+
+def test_what_does_not_concern_the_pair_is_not_its_cause() -> None:
+    """The way from node1 to node2 needs no entry for node3."""
+    changes = {ONE: without("routes", to=IPv4Network("10.244.3.0/24"))}
+    said = first(trip("vxlan", changes))
+    assert said.startswith("node1: nothing on the way is wrong; beside it: missing route: route replace 10.244.3.0/24")
+
+
+def test_the_order_is_that_of_the_way() -> None:
+    """What is missing in a table because a device is missing comes behind the device."""
+
+    def gone(have: State) -> State:
+        for table in ("links", "addresses", "neighbours", "fdb", "routes"):
+            changed: dict[str, Any] = {
+                table: frozenset(i for i in getattr(have, table) if getattr(i, "dev", "") != "flannel.1")
+            }
+            have = replace(have, **changed)
+        return have
+
+    nouns = [cause.what.split(":")[0] for cause in causes(trip("vxlan", {TWO: gone}))]
+    assert nouns == ["missing link", "missing address", "missing route", "missing neighbour", "missing FDB entry"]
+
+
+def test_what_leaves_and_does_not_arrive_was_lost_in_between() -> None:
+    """All tables are right: the tunnel's counters at both ends tell a filter on the underlay."""
+    more = {
+        ONE: Evidence(moved={"flannel.1": Moved(sent=6, received=0, dropped=0)}),
+        TWO: Evidence(moved={"flannel.1": Moved(sent=0, received=0, dropped=0)}),
+    }
+    said = first(trip("vxlan", more=more))
+    assert "UDP 8472 leaves node1 (flannel.1 sent 6 packets) and does not arrive at node2" in said
+    assert "a filter between or on node2 (look: ssh node2 tcpdump -ni eth0 udp port 8472)" in said
+
+
+def test_pods_packets_that_are_lost_bare_are_told() -> None:
+    """Without a tunnel it is the count of forwarded packets that rises on one node only."""
+    more = {
+        ONE: Evidence(counted={"IpForwDatagrams": 6}),
+        TWO: Evidence(counted={"IpForwDatagrams": 0}),
+    }
+    assert "pods' packets leave node1 bare (it forwarded 6) and do not arrive at node2" in first(
+        trip("host_gw", more=more)
+    )
+
+
+def test_a_rule_that_counted_on_is_named_and_one_that_did_not_is_not() -> None:
+    """Also left alone is a rule that took other packets: its conditions say so."""
+    took = Refusal("iptables filter INPUT", "-A INPUT -p udp -m udp --dport 8472 -j DROP", "iptables -nvL INPUT", 9)
+    took = replace(took, asks=(("protocol", False, "udp"), ("port", False, "8472")))
+    idle = Refusal("iptables filter FORWARD", "-A FORWARD -j DROP", "iptables -nvL FORWARD", 5)
+    other = Refusal("iptables filter INPUT", "-A INPUT -p tcp -j DROP", "", 7, (("protocol", False, "tcp"),))
+    more = Evidence(refusals=(idle, other, took), risen={took.key: 6, idle.key: 0, other.key: 7})
+    (said,) = map(str, causes(trip("vxlan", more={TWO: more})))
+    assert said.startswith("node2: firewall: iptables filter INPUT has refused 6 packets just now: -A INPUT -p udp")
+
+
+def test_a_strange_rule_of_policy_routing_is_named() -> None:
+    """It is asked before any table of routes."""
+    rules: tuple[dict[str, Any], ...] = (
+        {"priority": 0, "src": "all", "table": "local"},
+        {"priority": 99, "src": "10.244.2.0", "srclen": 24, "table": "77"},
+        {"priority": 100, "src": "10.9.0.0", "srclen": 16, "table": "78"},
+        {"priority": 101, "src": "all", "fwmark": "0x1", "table": "79"},
+    )
+    (said,) = map(str, causes(trip("vxlan", more={TWO: Evidence(rules=rules)})))
+    assert "somebody's rule of policy routing comes before the routes: priority 99 src 10.244.2.0 srclen 24" in said
+
+
+def test_a_wrong_underlay_is_named() -> None:
+    """Where the kernel sends what is for the peer's own address, and whom it takes for the peer."""
+    peer = cluster().node(TWO).ip
+    lost = Evidence(ways={str(peer): Way(refused="RTNETLINK answers: Invalid argument")})
+    assert "wrong underlay route: the way to node2, 192.168.56.12, is RTNETLINK" in first(
+        trip("vxlan", more={ONE: lost})
+    )
+    mistaken = Evidence(neighbours={("eth0", peer): ("02:00:00:00:00:99", "PERMANENT")})
+    assert (
+        "wrong neighbour: 192.168.56.12 dev eth0: mac is 02:00:00:00:00:99, and should be 02:00:00:00:00:0c"
+        in first(trip("vxlan", more={ONE: mistaken}))
+    )
+
+
+def test_mtu_is_a_cause_only_where_size_matters() -> None:
+    """A small packet does not mind; a large one is told of the device that is too small, or of the uplink."""
+    small = trip("vxlan", {TWO: with_link("flannel.1", mtu=1400)})
+    assert "beside it: wrong link: flannel.1: mtu is 1400" in first(small)
+    assert first(replace(small, size=1450)).startswith("node2: wrong link: flannel.1: mtu is 1400, and should be 1450")
+    uplink = replace(trip("vxlan", {TWO: with_link("eth0", mtu=1400)}), size=1450)
+    assert first(uplink).startswith("node2: wrong MTU: that of the uplink eth0 is 1400, and `underlay_mtu` 1500")
+
+
+SAVED = """\
+*filter
+:INPUT ACCEPT [3:252]
+:FORWARD DROP [7:588]
+:PODNET-FWD - [0:0]
+[4:336] -A INPUT ! -s 10.0.0.0/8 -p udp -m udp --dport 8000:9000 -j REJECT --reject-with icmp-port-unreachable
+[2:168] -A PODNET-FWD -s 10.244.0.0/16 -o cni.+ -j DROP
+COMMIT
+"""
+
+
+def test_iptables_refusals_are_read() -> None:
+    """Policies and rules that drop or reject, with their counters; not what our own chains keep apart."""
+    policy, rule = of_iptables(SAVED.splitlines(), "iptables")
+    assert (policy.where, policy.words, policy.packets) == ("iptables filter FORWARD", "policy DROP", 7)
+    assert (rule.where, rule.packets) == ("iptables filter INPUT", 4)
+    of = Packet(IPv4Address("192.168.56.11"), IPv4Address("192.168.56.12"), 17, 8472)
+    assert rule.may_take([of])
+    assert not rule.may_take([replace(of, port=53)])
+    assert not rule.may_take([replace(of, source=IPv4Address("10.1.1.1"))])
+    assert not rule.may_take([replace(of, protocol=1, port=None)])
+    assert risen([rule], [replace(rule, packets=9)]) == {rule.key: 5}
+
+
+RULESET = """{"nftables": [{"metainfo": {"version": "1.0.6"}},
+{"table": {"family": "inet", "name": "own", "handle": 1}},
+{"chain": {"family": "inet", "table": "own", "name": "in", "handle": 1, "type": "filter", "hook": "input", "prio": 0,
+ "policy": "drop"}},
+{"rule": {"family": "inet", "table": "own", "chain": "in", "handle": 4, "expr": [
+ {"match": {"op": "==", "left": {"payload": {"protocol": "udp", "field": "dport"}}, "right": 8472}},
+ {"counter": {"packets": 5, "bytes": 500}}, {"drop": null}]}},
+{"rule": {"family": "ip", "table": "filter", "chain": "INPUT", "handle": 9, "expr": [{"drop": null}]}}
+]}"""
+
+
+def test_nft_refusals_are_read() -> None:
+    """A rule that does not count says so; what iptables keeps in nft is read from iptables."""
+    policy, rule = of_nft(RULESET, beside_iptables=True)
+    assert (policy.where, policy.words, policy.packets) == ("nft inet own in", "policy drop", None)
+    assert (rule.words, rule.packets, rule.asks) == ("rule handle 4: drop", 5, (("port", False, "8472"),))
+    assert len([*of_nft(RULESET, beside_iptables=False)]) == 3

@@ -1,0 +1,120 @@
+"""What is read once something has failed: a script that any sh takes, an answer read strictly, one command a host."""
+
+import json
+import subprocess
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from podnet.state import State, Sysctl
+from podnet.verify import capture, evidence
+from podnet.verify.evidence import MARK, Moved, Ping, Way
+from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.inquiry import Inquiry, Problem
+from tests.core.examples import cluster
+
+PEER = IPv4Address("192.168.56.12")
+
+
+def link(dev: str, sent: int, received: int, dropped: int) -> dict[str, Any]:
+    """Print a device as `ip -s -j link show` does."""
+    counts = ({"packets": sent, "dropped": dropped}, {"packets": received, "dropped": 0})
+    return {"ifname": dev, "stats64": {"tx": counts[0], "rx": counts[1]}}
+
+
+def counters(forwarded: int, filtered: int) -> str:
+    """Print what the kernel has counted."""
+    return f"Ip: InReceives ForwDatagrams\nIp: 9 {forwarded}\nTcpExt: IPReversePathFilter\nTcpExt: {filtered}"
+
+
+def saved(packets: int) -> str:
+    """Print a firewall with one rule that drops."""
+    return f"*filter\n:FORWARD ACCEPT [0:0]\n[{packets}:0] -A FORWARD -j DROP\nCOMMIT"
+
+
+ANSWER = {
+    "rules": '[{"priority":0,"src":"all","table":"local"}]',
+    "neighbours": '[{"dst":"192.168.56.12","dev":"eth0","state":["FAILED"]}]',
+    "way 192.168.56.12": '[{"dst":"192.168.56.12","dev":"eth0","prefsrc":"192.168.56.11","flags":[]}]',
+    "way 192.168.57.12": '[{"dst":"192.168.57.12","gateway":"192.168.56.1","dev":"eth0"}]',
+    "way 192.168.58.12": "RTNETLINK answers: Network is unreachable\nrefused",
+    "settings": "net/ipv4/conf/all/rp_filter:1\nnet/ipv4/ip_forward:1",
+    "pod podnet-pod1": "net/ipv4/ip_default_ttl:64",
+    "links before": json.dumps([link("eth0", 5, 5, 0)]),
+    "counters before": counters(7, 1),
+    "iptables before": saved(3),
+    "links after": json.dumps([link("eth0", 11, 5, 2), link("new0", 1, 0, 0)]),
+    "counters after": counters(13, 4),
+    "iptables after": saved(9),
+    "end": "",
+}
+
+
+def printed(answer: dict[str, str]) -> str:
+    """Put the parts together as a host prints them."""
+    return "\n".join(f"{MARK} {name}\n{said}" if said else f"{MARK} {name}" for name, said in answer.items())
+
+
+def test_an_answer_is_read() -> None:
+    """What moved is the difference of two readings; a way that is refused is told with the kernel's words."""
+    read = evidence.parse(f"welcome\n{printed(ANSWER)}\n")
+    assert read.neighbours == {("eth0", PEER): ("", "FAILED")}
+    assert read.ways == {
+        "192.168.56.12": Way("eth0"),
+        "192.168.57.12": Way("eth0", IPv4Address("192.168.56.1")),
+        "192.168.58.12": Way(refused="RTNETLINK answers: Network is unreachable"),
+    }
+    assert read.number("net/ipv4/conf/all/rp_filter") == 1
+    assert read.number("net/ipv4/conf/nobody/rp_filter") == 0
+    assert read.pod_settings == {"podnet-pod1": frozenset({Sysctl("net/ipv4/ip_default_ttl", "64")})}
+    assert read.moved == {"eth0": Moved(6, 0, 2), "new0": Moved(1, 0, 0)}
+    assert (read.counted["IpForwDatagrams"], read.counted["TcpExtIPReversePathFilter"]) == (6, 3)
+    assert [*read.risen.values()] == [6]
+
+
+def test_an_answer_that_was_cut_is_an_error() -> None:
+    """It is never an empty one."""
+    with pytest.raises(ValueError, match="cut short"):
+        evidence.parse(printed({name: said for name, said in ANSWER.items() if name != "end"}))
+
+
+def test_scripts_are_what_any_sh_takes() -> None:
+    """Checked by sh itself, without running them."""
+    ping = Ping("podnet-pod1", IPv4Address("10.244.2.2"), 1450)
+    shown = capture.seen({"eth0": "icmp", "flannel.1": "icmp"}, capture.slowly("podnet-pod1", PEER, None))
+    for said in (evidence.script([ping], ["192.168.56.12"], ["podnet-pod1"]), shown):
+        done = subprocess.run(["sh", "-n"], input=said, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@dataclass
+class Silent:
+    """A host that says nothing useful, and how often it was asked."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def run(self, script: str) -> SimpleNamespace:
+        self.asked.append(script)
+        return SimpleNamespace(rc=1, stdout="", stderr="no such luck")
+
+
+def test_nothing_is_asked_until_something_fails_and_then_each_host_once() -> None:
+    """One more command a host, however many pairs fail and however often their causes are asked for."""
+    of = cluster()
+    hosts: dict[str, Any] = {node.name: Silent() for node in of.nodes}
+    fleet = Fleet(of, hosts)
+    want = {node.name: State() for node in of.nodes}
+    answers = {node.name: Answer("", problem=f"{node.name} cannot be reached") for node in of.nodes}
+    inquiry = Inquiry(fleet, want, answers, {})
+    assert inquiry.explained([]) == []
+    assert [len(host.asked) for host in hosts.values()] == [0, 0, 0]
+    problems = [Problem("node1/pod1", f"node2/pod{i}", f"to pod{i}: no reply") for i in (1, 2)]
+    for _ in range(2):
+        assert inquiry.explained(problems) == [
+            "to pod1: no reply\n  cause: node1 cannot be reached",
+            "to pod2: no reply\n  cause: node1 cannot be reached",
+        ]
+    assert [len(host.asked) for host in hosts.values()] == [1, 1, 1]

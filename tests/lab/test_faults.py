@@ -1,0 +1,47 @@
+"""A sample of the faults whose whole score `make fault-score` measures: each is caught, and its cause is named."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults import score
+from tests.faults.faults import faults
+from tests.lab.at import At
+
+SAMPLE = {
+    "vxlan": (
+        "tunnel deleted",
+        "tunnel with another MAC",
+        "gateway address deleted",
+        "route to a peer deleted",
+        "FDB entry names another host",
+        "ip_forward off",
+        "rule before ours",
+        "outer packets lost on the underlay",
+        "wrong gateway in a pod",
+    ),
+    "proxy_arp": (
+        "proxy_arp off",
+        "route to a peer's pod shadowed by a stranger's blackhole",
+        "underlay's MTU too small on one side",
+        "a peer's pod address on this host",
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=SAMPLE)
+def mode(request: pytest.FixtureRequest, at: At) -> Iterator[str]:
+    """Put the lab into each of the modes."""
+    at.into(request.param)
+    yield request.param
+    at.into("teardown")
+
+
+def test_damage_is_caught_and_its_cause_is_named(at: At, mode: str) -> None:
+    """The verification goes red, and for every pair that fails it names what was broken, and nothing before it."""
+    damages = faults(score.place(at, mode))
+    for name in SAMPLE[mode]:
+        result = score.inflicted(at, mode, damages[name], vms=False)
+        assert result.caught, name
+        assert result.right, f"{name}: {result.cause}"
+    assert at.verify(mode=mode).code == 0
