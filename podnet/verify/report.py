@@ -138,6 +138,8 @@ def page(run: Run, exitstatus: int) -> str:
 
 def have(run: Run, node: Node) -> State | None:
     """Return what the node said that it holds, if it was asked and could be understood."""
+    if run.observation and node.name in run.observation.scene.seen:
+        return run.observation.scene.seen[node.name].have
     answer = run.answers.get(node.name)
     if answer is None or answer.problem:
         return None
@@ -160,7 +162,8 @@ def faults(run: Run, node: Node) -> Iterator[str]:
 
 
 def _problem(run: Run, node: Node) -> str:
-    asked = [answers.get(node.name) for answers in (run.answers, run.mesh.answers if run.mesh else {})]
+    looked = run.observation.answers if run.observation else run.answers
+    asked = [answers.get(node.name) for answers in (looked, run.mesh.answers if run.mesh else {})]
     return next((answer.problem for answer in asked if answer and answer.problem), "")
 
 

@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
@@ -195,6 +196,8 @@ def test_the_way_takes_what_its_devices_take(mode: str, way: int | None) -> None
     cluster = of(1, 1, 0)
     found = sizes_of(cluster, NUMBERS[mode], cluster.nodes[0], cluster.nodes)
     assert found.way == ({"node2/pod1": way} if way else {})
+    of_strangers = replace(NUMBERS[mode], refuses=False)
+    assert sizes_of(cluster, of_strangers, cluster.nodes[0], cluster.nodes).way == {}
 
 
 EVERYTHING_SMALL = [(2, 1), (2, 2), (1, 3), (2, 1, 1)]

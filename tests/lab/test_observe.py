@@ -220,6 +220,25 @@ def test_what_was_mended_is_well(flannel: Place) -> None:
     assert done.code == 0, done.said
 
 
+def test_the_report_tells_it_too(flannel: Place, tmp_path: Path) -> None:
+    """Its page has what podnet would have otherwise, every pair of pods, and what the nodes hold."""
+    done = flannel.observe(f"--report={tmp_path}")
+    assert done.code == 0, done.said
+    page = (tmp_path / "report.html").read_text()
+    assert "routes to peers have proto boot; podnet&#39;s have proto 77" in page
+    assert "eth0 192.168.56.12/24 MTU 1500" in page
+    assert page.count("<td title=") == 36
+    assert 'name="difference"' in (tmp_path / "junit.xml").read_text()
+
+
+@pytest.mark.parametrize("option", ["--disruptive", "--captures", "--outside=node3"])
+def test_what_says_nothing_of_strangers_is_refused(flannel: Place, option: str) -> None:
+    """Nothing is changed there, and what podnet alone makes or promises is not looked for."""
+    done = flannel.observe(option)
+    assert done.code == 4
+    assert f"and {option.partition('=')[0]} " in done.err
+
+
 def test_what_breaks_nothing_is_told_and_passes(flannel: Place) -> None:
     """Left over neighbours and FDB entries, another metric, a strict rp_filter: told, not failed for."""
     flannel.at.sh(
