@@ -86,7 +86,7 @@ def _masqueraded(scene: Scene, node: Node) -> Iterator[Finding]:
         yield tell.difference(f"{own} is masqueraded on its way outside, and `masquerade` is False", look)
     for way, packet in _pairs(scene, node):
         if _acts(scene, node, packet) == {MASQUERADE}:
-            yield tell.difference(f"what goes {way} is masqueraded: they do not see each other's address", look)
+            yield tell.fault(f"what goes {way} is masqueraded: they do not see each other's address", look)
 
 
 def _acts(scene: Scene, node: Node, packet: Packet) -> set[str]:

@@ -200,6 +200,12 @@ BREAKS = {
         "iptables -t nat -A POSTROUTING -j FLANNEL-POSTRTG",
         "node2: firewall: expected 10.244.2.2 to be masqueraded on its way outside, saw no rule that does",
     ),
+    "masqueraded pods": Break(
+        "node2",
+        "iptables -t nat -I POSTROUTING -o flannel.1 -j MASQUERADE",
+        "iptables -t nat -D POSTROUTING 1",
+        "node2: firewall: what goes to pods of node1 is masqueraded: they do not see each other's address",
+    ),
 }
 
 
@@ -212,6 +218,32 @@ def test_what_is_broken_is_named(flannel: Place, name: str) -> None:
     flannel.at.sh(broken.node, broken.mends)
     assert done.code == 1, done.said
     assert broken.said in done.out
+
+
+UNSEEN = {
+    "TCP is dropped": (
+        "iptables -I FORWARD -p tcp -d 10.244.2.0/24 -j DROP",
+        "iptables -D FORWARD 1",
+        "node1/pod1 -> node2/pod1: TCP: expected 64 bytes there and back",
+    ),
+    "pods are masqueraded": (
+        BREAKS["masqueraded pods"].breaks,
+        BREAKS["masqueraded pods"].mends,
+        "node2/pod1 -> node1/pod1: TCP: expected to be seen as 10.244.2.2, was seen as 10.244.2.",
+    ),
+}
+"""What pings do not show: on node2, what breaks it and mends it, and what is said."""
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_what_pings_do_not_show_is_shown_by_tcp(flannel: Place, name: str) -> None:
+    """Pods talk also where podnet has neither named nor marked them."""
+    breaks, mends, said = UNSEEN[name]
+    flannel.at.sh("node2", breaks)
+    done = flannel.observe("podnet/verify/test_transfer.py")
+    flannel.at.sh("node2", mends)
+    assert done.code == 1, done.said
+    assert said in done.out
 
 
 def test_what_was_mended_is_well(flannel: Place) -> None:

@@ -44,8 +44,10 @@ def test_the_default_run_changes_nothing(at: At, mode: str) -> None:
     before = dumps(at)
     done = at.verify(mode=mode)
     assert done.code == 0, done.said
+    assert all(f"test_{name}.py ." in done.out for name in ("again", "counters", "nodes", "reach", "transfer", "wire"))
     done = observe(at.inventory, mode)
     assert done.code == 0, done.said
+    assert "test_transfer.py ." in done.out
     assert f"podnet would have otherwise in {mode} ==" in done.out
     assert "\nnothing\n" in done.out
     assert changes(at, before) == ""
