@@ -4,8 +4,8 @@ By function, not by ownership: whatever device of the right kind leads to a peer
 name and its MAC. What must hold is that the tables of two nodes fit together: a node's neighbour and FDB entries are
 read beside the peer's own device.
 
-A *fault* is what loses packets or forges whom they are from, or would: a test fails for it. Everything else in which the cluster is
-otherwise than podnet would have it is a *difference*, which is told and fails nothing.
+A *fault* is what loses packets or forges whom they are from, or would: a test fails for it. Everything else in which
+the cluster is otherwise than podnet would have it is a *difference*, which is told and fails nothing.
 """
 
 from collections.abc import Callable, Iterator

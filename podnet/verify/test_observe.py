@@ -13,39 +13,45 @@ from podnet.verify.passage import insides, passage
 from podnet.verify.scene import Scene
 from podnet.verify.ways import devices, ways
 
-Told = Callable[[str, object], None]
+Record = Callable[[str], None]
 
 
-def _look(node: Node, observation: Observation, record: Told, subject: Subject) -> None:
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Record:
+    """Write a difference into JUnit's report: where properties of scenarios are, which pytest's own way warns of."""
+    return lambda sentence: request.node.user_properties.append(("difference", sentence))
+
+
+def _look(node: Node, observation: Observation, record: Record, subject: Subject) -> None:
     """Fail for faults; what is only otherwise goes into the report, as a property of the test."""
     observation.answers[node.name].read()
     whole = observation.scene.cluster.node(node.name)
     found = list(dict.fromkeys(subject(observation.scene, whole)))
     for finding in found:
         if not finding.fault:
-            record("difference", str(finding))
+            record(str(finding))
     if faults := [str(finding) for finding in found if finding.fault]:
         pytest.fail("\n".join(faults), pytrace=False)
 
 
-def test_packets_can_leave_the_node(node: Node, observation: Observation, record_property: Told) -> None:
+def test_packets_can_leave_the_node(node: Node, observation: Observation, record: Record) -> None:
     """The uplink has the node's address; a tunnel has the computed VNI, ports and ends, and an MTU that fits."""
-    _look(node, observation, record_property, devices)
+    _look(node, observation, record, devices)
 
 
-def test_the_way_to_each_peer_is_whole(node: Node, observation: Observation, record_property: Told) -> None:
+def test_the_way_to_each_peer_is_whole(node: Node, observation: Observation, record: Record) -> None:
     """Route, neighbour and FDB entry, or key, lead to the peer itself, as its own tables have it; none to nobody."""
-    _look(node, observation, record_property, ways)
+    _look(node, observation, record, ways)
 
 
-def test_the_node_lets_pods_packets_through(node: Node, observation: Observation, record_property: Told) -> None:
+def test_the_node_lets_pods_packets_through(node: Node, observation: Observation, record: Record) -> None:
     """Forwarding is on, the firewall's rules accept, and what goes outside is masqueraded if it should be."""
-    _look(node, observation, record_property, passage)
+    _look(node, observation, record, passage)
 
 
-def test_pods_can_be_reached_and_can_answer(node: Node, observation: Observation, record_property: Told) -> None:
+def test_pods_can_be_reached_and_can_answer(node: Node, observation: Observation, record: Record) -> None:
     """The node has a way to each of its pods, these have one to others, and send nothing too large."""
-    _look(node, observation, record_property, insides)
+    _look(node, observation, record, insides)
 
 
 @pytest.fixture(scope="session")
