@@ -1,6 +1,7 @@
 """What the tests beside this file stand on; other people's tests see none of it."""
 
 import importlib
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,10 +15,10 @@ from podnet.state import State
 from podnet.verify import observed, reach, sampling
 from podnet.verify.exchange import Exchange
 from podnet.verify.fleet import Answer, Fleet
-from podnet.verify.inquiry import Explains, Inquiry, Unexplained
+from podnet.verify.inquiry import Explains, Inquiry, Unexplained, keys
 from podnet.verify.numbers import NUMBERS, Numbers
 from podnet.verify.observing import Observation, observe
-from podnet.verify.plugin import FLEET, HERE, MESH, NOT_ASKED, NOT_LOOKED_AT, OBSERVATION, RUN
+from podnet.verify.plugin import ANSWERS, FLEET, HERE, MESH, NOT_ASKED, NOT_LOOKED_AT, OBSERVATION, RUN
 from podnet.verify.reach import Mesh
 
 
@@ -110,9 +111,16 @@ def want(mode: Mode, fleet: Fleet) -> dict[str, State]:
 @pytest.fixture(scope="session")
 def answers(want: dict[str, State], fleet: Fleet, pytestconfig: pytest.Config) -> dict[str, Answer]:
     """Have every node print its tables, by one remote command each."""
-    found = fleet.run_all(lambda node: tables.script(**tables.asked(want[node.name])))
-    if run := pytestconfig.stash.get(RUN, None):
-        run.answers = found
+    return _tables(fleet, want, pytestconfig)
+
+
+def _tables(fleet: Fleet, want: dict[str, State], pytestconfig: pytest.Config) -> dict[str, Answer]:
+    """Ask once, whoever wants to know first."""
+    if (found := pytestconfig.stash.get(ANSWERS, None)) is None:
+        found = fleet.run_all(lambda node: tables.script(**tables.asked(want[node.name])))
+        pytestconfig.stash[ANSWERS] = found
+        if run := pytestconfig.stash.get(RUN, None):
+            run.answers = found
     return found
 
 
@@ -120,7 +128,7 @@ def answers(want: dict[str, State], fleet: Fleet, pytestconfig: pytest.Config) -
 def told(answers: dict[str, Answer], cluster: Cluster) -> dict[str, str]:
     """Collect the public keys of the nodes that have any."""
     found = {name: tables.parse(answer.printed.splitlines()) for name, answer in answers.items() if not answer.problem}
-    return {name: key for name, have in found.items() if (key := have.keys.get(cluster.marks.alias))}
+    return keys(found, cluster)
 
 
 @pytest.fixture(scope="session")
@@ -144,8 +152,8 @@ def inquiry(fleet: Fleet, request: pytest.FixtureRequest) -> Explains:
     """Return who finds out, once something has failed, which table on the way is wrong."""
     if OBSERVATION in request.config.stash:
         return Unexplained()
-    want, answers, told = map(request.getfixturevalue, ("want", "answers", "told"))
-    return Inquiry(fleet, want, answers, told, captures=request.config.getoption("captures"))
+    want = request.getfixturevalue("want")
+    return Inquiry(fleet, want, partial(_tables, fleet, want, request.config), request.config.getoption("captures"))
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ import pytest
 from podnet import inventory as ours
 from podnet.errors import ClusterError
 from podnet.verify import inventory, matrix, observed, report, sampling
-from podnet.verify.fleet import Fleet, SshConfig, connect, outsider
+from podnet.verify.fleet import Answer, Fleet, SshConfig, connect, outsider
 from podnet.verify.numbers import NUMBERS
 from podnet.verify.observing import Observation
 from podnet.verify.reach import Mesh
@@ -46,6 +46,8 @@ FLEET = pytest.StashKey[Fleet]()
 DATA = pytest.StashKey[Mapping[str, Mapping[str, Any]]]()
 """What the inventory says, host by host."""
 SSH_CONFIG = pytest.StashKey[SshConfig]()
+ANSWERS = pytest.StashKey[dict[str, Answer]]()
+"""What the hosts told of their tables, once they were asked."""
 MESH = pytest.StashKey[Mesh]()
 RUN = pytest.StashKey[Run]()
 NOT_LOOKED_AT = pytest.StashKey[list[str]]()
