@@ -7,6 +7,8 @@ from podnet.verify.bursts import Bursts
 from podnet.verify.fleet import Fleet
 from podnet.verify.numbers import Numbers
 
+pytestmark = pytest.mark.of_ours
+
 
 @pytest.fixture(scope="session")
 def bursts(fleet: Fleet, numbers: Numbers) -> Bursts:

@@ -11,6 +11,8 @@ from podnet.cluster import Node
 from podnet.verify import nodes
 from podnet.verify.exchange import Exchange
 
+pytestmark = pytest.mark.of_ours
+
 
 def _fail_if(problems: Iterator[str]) -> None:
     if said := "\n".join(problems):

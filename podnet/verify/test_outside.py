@@ -9,6 +9,8 @@ from podnet.verify import nodes
 from podnet.verify.exchange import Exchange
 from podnet.verify.nodes import Promise, Source
 
+pytestmark = pytest.mark.of_ours
+
 
 def _fail_if(problems: Iterator[str]) -> None:
     if said := "\n".join(problems):

@@ -40,7 +40,7 @@ class Silent(Fleet):
 
     def __init__(self, of: Cluster, outside: str = "") -> None:
         """Connect with nobody."""
-        self.cluster, self.nodes, self.outside = of, of.nodes, outside
+        super().__init__(of, {}, outside, of.nodes)
         self.scripts: list[dict[str, str]] = []
 
     def run_each(self, scripts: Any) -> dict[str, Answer]:
@@ -116,7 +116,7 @@ def test_a_node_with_one_pod_or_none_has_nobody_of_its_own_to_ask(pods: int) -> 
 
 def test_what_hosts_are_sent_is_perl() -> None:
     """Comments stay here; what is left is still the program."""
-    script = transfer.end("token", [End("", "")])
+    script = transfer.end("", "token", [End("", "")])
     assert "\n#" not in script
     code = subprocess.run(
         ["sh"], input=f'{script.partition("at() {")[0]}printf %s "$code"', text=True, capture_output=True, check=True
