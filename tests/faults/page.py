@@ -39,7 +39,8 @@ def _score(mode: str, of: dict[str, Any]) -> str:
 
 
 def _line(name: str, result: dict[str, Any]) -> str:
-    tests = ", ".join(f"`{test}`" for test in result["tests"]) or "**none**"
+    first, *others = result["tests"] or ["**none**"]
+    tests = first.removeprefix("test_").replace("_", " ") + (f", and {len(others)} more" if others else "")
     cause = result["cause"].replace("|", "\\|")
     cause = cause if len(cause) <= LONGEST else f"{cause[:LONGEST]}..."
     return f"| {name} | {tests} | {'' if result['right'] else '**other:** '}{cause} |"

@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,11 +24,13 @@ from threading import Lock
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from podnet.labs import containers
+from podnet.labs.home import named
 from tests.faults import wire
 from tests.faults.faults import Damage, faults
 from tests.faults.page import DATA, PAGE, rendered
 from tests.faults.place import Place
-from tests.lab.at import At
+from tests.lab.at import At, Done
 
 CONTAINERS = ("vxlan", "vxlan_direct_routing", "host_gw", "bridge", "veth_pair", "proxy_arp", "macvlan")
 """Modes that a lab of containers shows on any kernel that podnet's own labs need."""
@@ -46,6 +49,15 @@ for path in /run/netns/*; do if [ -e "$path" ]; then ip -n "${path##*/}" route f
 """What a router has once said of a path's MTU is believed for ten minutes."""
 WRITING = Lock()
 REST = ("podnet/verify/test_wire.py",)
+
+
+class Near(At):
+    """A lab of containers, whose hosts are entered without starting `podnet lab exec` for each of many commands."""
+
+    def try_sh(self, host: str, script: str) -> Done:
+        words = containers.inside(named(self.name), host, ["sh", "-euc", script])
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        return Done(done.returncode, done.stdout, done.stderr)
 
 
 @dataclass(frozen=True)
@@ -147,7 +159,7 @@ def mend(at: At, mode: str, damage: Damage, *, vms: bool) -> None:
 
 def lab(name: str, mode: str, *, vms: bool) -> At:
     """Make the lab that a mode is shown on."""
-    at = At(f"{name}-{mode}"[:20].replace("_", "-").rstrip("-"))
+    at = (At if vms else Near)(f"{name}-{mode}"[:20].replace("_", "-").rstrip("-"))
     at.up("--hosts", "3", "--segments", "2" if mode in TWO_SEGMENTS else "1", *(["--vms"] if vms else []))
     at.into(mode)
     return at
