@@ -17,7 +17,7 @@ from podnet.diff import Diff
 from podnet.differences import NOUNS, differences, place, unlike, words
 from podnet.firewall import in_iptables
 from podnet.marks import Marks
-from podnet.plan import compare
+from podnet.plan import FORWARD_ALL, compare
 from podnet.state import MAIN, Chain, Ipip, Item, Link, Route, State, Veth, Vxlan, Wireguard
 from podnet.verify.evidence import Evidence
 from podnet.verify.refusals import Packet
@@ -385,7 +385,9 @@ def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[
     """Look at what may stop a packet that knows its way: forwarding, rp_filter, the firewall, its size."""
     name = host.node.name
     stopping = {f"net/ipv4/conf/{dev}/{knob}" for dev in devs for knob in ("forwarding", "proxy_arp")}
-    yield from space.differing("sysctls", lambda item: place(item) in stopping | {"net/ipv4/ip_forward"})
+    # Switching it off has switched off all the others.
+    yield from space.differing("sysctls", lambda item: place(item) == FORWARD_ALL)
+    yield from space.differing("sysctls", lambda item: place(item) in stopping)
     yield from _reverse(host, devs)
     packets = _packets(trip)
     for refusal in host.more.refusals:
