@@ -114,7 +114,7 @@ def links(p: Place) -> dict[str, Damage]:
             "port blocked": Damage(f"bridge link set dev {dev} state 0", f"wrong bridge port: {dev}: blocked is on"),
             "port isolated": Damage(f"bridge link set dev {dev} isolated on", "isolated is on"),
             "port neither learns nor is flooded": Damage(
-                f"bridge link set dev {dev} learning off flood off", "learning is off; flood is off"
+                f"bridge link set dev {dev} learning off flood off", "flood is off"
             ),
             "hairpin off": Damage(f"bridge link set dev {dev} hairpin off", "hairpin is off"),
         }
@@ -458,6 +458,10 @@ def firewall(p: Place) -> dict[str, Damage]:
                 "", "do not arrive at .*a filter between", wire=f"match ip src {p.cluster.network}"
             ),
         }
+    if p.has_own_wire:
+        found["pods' packets lost on the underlay"] = Damage(
+            "", "do not arrive at .*a filter between", wire=f"match ip src {p.cluster.network}"
+        )
     return found
 
 
