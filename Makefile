@@ -40,6 +40,9 @@ vagrant-box: setup  ## make a box for libvirt of the labs' own recipe, and say h
 throughput: setup  ## how fast each mode is, as a share of the bare underlay: ten minutes on labs of its own
 	.venv/bin/python -m benchmarks.throughput
 
+verify-bench: setup  ## what the verification costs at 3, 8 and 16 hosts: writes docs/verification-figures.md
+	.venv/bin/python -m benchmarks.verify
+
 fault-score: setup  ## break labs in every way of a list, and write what the verification detects to docs/faults.md: an hour
 	.venv/bin/python -m tests.faults.score $(OPTIONS)
 
@@ -56,4 +59,4 @@ clean:  ## remove the lab and the virtual environment; the image stays for other
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
-.PHONY: test test-fast check demo lint vagrant-test vagrant-box throughput fault-score golden setup clean help
+.PHONY: test test-fast check demo lint vagrant-test vagrant-box throughput verify-bench fault-score golden setup clean help

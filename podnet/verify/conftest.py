@@ -12,10 +12,11 @@ from podnet.facts import node as tables
 from podnet.modes import Mode
 from podnet.state import State
 from podnet.verify import reach, sampling
+from podnet.verify.exchange import Exchange
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.inquiry import Inquiry
 from podnet.verify.numbers import NUMBERS, Numbers
-from podnet.verify.plugin import FLEET, HERE, MESH, NOT_ASKED, RUN
+from podnet.verify.plugin import FLEET, HERE, MESH, NOT_ASKED, NOT_LOOKED_AT, RUN
 from podnet.verify.reach import Mesh
 
 
@@ -87,6 +88,15 @@ def told(answers: dict[str, Answer], cluster: Cluster) -> dict[str, str]:
     """Collect the public keys of the nodes that have any."""
     found = {name: tables.parse(answer.printed.splitlines()) for name, answer in answers.items() if not answer.problem}
     return {name: key for name, have in found.items() if (key := have.keys.get(cluster.marks.alias))}
+
+
+@pytest.fixture(scope="session")
+def exchange(fleet: Fleet, numbers: Numbers, pytestconfig: pytest.Config) -> Exchange:
+    """Have all pods, nodes and the host outside talk to each other."""
+    exchange = Exchange(fleet, numbers)
+    exchange.run()
+    pytestconfig.stash[NOT_LOOKED_AT] = [line for line in (exchange.left_out, exchange.nobody_outside) if line]
+    return exchange
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,10 +35,11 @@ class Answer:
 
 @dataclass
 class Fleet:
-    """The nodes that `--hosts` named, and how to run a command on each."""
+    """The nodes that `--hosts` named, and how to run a command on each; `outside` is a host that is no member."""
 
     cluster: Cluster
     hosts: Mapping[str, Host]
+    outside: str = ""
     nodes: tuple[Node, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,22 +48,32 @@ class Fleet:
 
     def run(self, node: Node, script: str) -> Answer:
         """Run a shell script on one node."""
+        return self._run(node.name, script)
+
+    def _run(self, name: str, script: str) -> Answer:
         try:
-            result = self.hosts[node.name].run(script)
+            result = self.hosts[name].run(script)
         except OSError as e:  # ssh itself could not be started
-            return Answer("", problem=f"{node.name}: ssh could not be started for {len(script)} bytes of script: {e}")
+            return Answer("", problem=f"{name}: ssh could not be started for {len(script)} bytes of script: {e}")
         except RuntimeError as e:  # testinfra's way to say that it got no connection
             said = getattr(e.args[0], "stderr", "") if e.args else ""
-            return Answer("", problem=f"{node.name} cannot be reached: {said.strip() or e}")
-        failed = f"{node.name}: a command failed with exit status {result.rc}: {result.stderr.strip()}"
+            return Answer("", problem=f"{name} cannot be reached: {said.strip() or e}")
+        failed = f"{name}: a command failed with exit status {result.rc}: {result.stderr.strip()}"
         return Answer(result.stdout, result.stderr, problem=failed if result.rc else "")
 
     def run_all(self, script: Callable[[Node], str], nodes: Sequence[Node] = ()) -> dict[str, Answer]:
         """Run one script on every node, or on some, all at the same time."""
-        nodes = nodes or self.nodes
-        with ThreadPoolExecutor(min(PARALLEL, len(nodes))) as pool:
-            answers = pool.map(lambda node: self.run(node, script(node)), nodes)
-            return {node.name: answer for node, answer in zip(nodes, answers, strict=True)}
+        return self.run_each({node.name: script(node) for node in nodes or self.nodes})
+
+    def run_each(self, scripts: Mapping[str, str]) -> dict[str, Answer]:
+        """Run on every host, by its name, a script of its own, all at the same time."""
+        with ThreadPoolExecutor(min(PARALLEL, len(scripts) or 1)) as pool:
+            answers = pool.map(self._run, scripts, scripts.values())
+            return dict(zip(scripts, answers, strict=True))
+
+    def only(self, names: Collection[str]) -> "Fleet":
+        """Return the fleet of those nodes alone."""
+        return Fleet(self.cluster, {name: host for name, host in self.hosts.items() if name in names})
 
 
 def connect(specs: Sequence[str], options: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]]) -> dict[str, Host]:
@@ -82,6 +93,19 @@ def connect(specs: Sequence[str], options: Mapping[str, Any], data: Mapping[str,
     return hosts
 
 
+def outsider(name: str, data: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Say how a host outside is reached: as the hosts of the inventory are, where these say all the same."""
+    if name in data:
+        raise pytest.UsageError(
+            f"--outside={name}: the inventory names it, so it is a member; name a host that is none"
+        )
+    shared = ("ssh_config_file", "ssh_user", "ssh_key", "ssh_known_hosts_file", "ssh_strict_host_key_checking", "_sudo")
+    values = {key: [host.get(key) for host in data.values()] for key in shared}
+    return {
+        name: {key: said[0] for key, said in values.items() if said[0] is not None and said.count(said[0]) == len(said)}
+    }
+
+
 class SshConfig:
     """An ssh_config that says what the inventory says, and keeps one connection a host open for all tests.
 
@@ -95,12 +119,18 @@ class SshConfig:
         self.names = list(data)
         hosts = [line for name, host in data.items() for line in _host(name, host, given)]
         shared = ["Host *", f"  ControlPath {self.folder}/%C", "  BatchMode yes"]
+        # A host that goes down in the middle of an answer never ends the connection: nobody is there to say so.
+        shared += ["  ServerAliveInterval 10", "  ServerAliveCountMax 3"]
         self.path.write_text("\n".join([*hosts, *shared]) + "\n")
+
+    def disconnect(self) -> None:
+        """End the shared connections. Those to a host that reboots would not end by themselves."""
+        for name in self.names:
+            subprocess.run(["ssh", "-F", self.path, "-O", "exit", name], capture_output=True, check=False)
 
     def close(self) -> None:
         """End the shared connections and remove the file."""
-        for name in self.names:
-            subprocess.run(["ssh", "-F", self.path, "-O", "exit", name], capture_output=True, check=False)
+        self.disconnect()
         for file in self.folder.iterdir():
             file.unlink(missing_ok=True)  # a connection that ends takes its socket away by itself
         self.folder.rmdir()

@@ -7,6 +7,7 @@ would not survive; hence `python -m podnet.verify.inventory FILE` prints as JSON
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,27 @@ def main(path: str) -> None:
 
 
 def _ssh(data: Any) -> dict[str, Any]:  # noqa: ANN401  # pyinfra's HostData answers to any name
-    found = {key: data.get(key) for key in (*SSH_CONFIG, "ssh_config_file", "_sudo")}
-    return {key: value for key, value in found.items() if value is not None}
+    found = {key: value for key, value in data.dict().items() if key.startswith(("ssh_", "_"))}
+    return {key: value for key, value in found.items() if value is not None and _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    """Say whether a value can be written down; a function cannot."""
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
+
+
+def write(path: Path, data: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write down an inventory that says this: what `load` returned, and a test changed."""
+    lines = "".join(f"    ({name!r}, {dict(host)!r}),\n" for name, host in data.items())
+    path.write_text(
+        "from podnet.ssh import nodelay_transport\n\n"
+        f"hosts = (\n[\n{lines}],\n"
+        '{"ssh_paramiko_connect_kwargs": {"transport_factory": nodelay_transport}},\n)\n'
+    )
 
 
 if __name__ == "__main__":

@@ -21,13 +21,40 @@ class Wrapping:
     """How a pod's packet crosses the underlay.
 
     `overhead` are the bytes from the outer IPv4 header to the inner one. `outer` is the pcap-filter(7) of an outer
-    packet, `fault` says what is wrong with its headers. `sealed`: the inner packet cannot be read.
+    packet, `fault` says what is wrong with its headers. `sealed`: the inner packet cannot be read. `kind` is what the
+    kernel calls the device that wraps it.
     """
 
     overhead: int
     outer: Callable[[Cluster], str]
     fault: Callable[[Cluster, Packet], str | None]
+    kind: str
     sealed: bool = False
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """The TTL of a reply as received where one end is no pod; None: no reply may come.
+
+    `own`: a pod and its own node, both ways. `pod`: a node asks another node's pod. `outward`: a pod asks another node,
+    or a host outside, under its node's address; `bare`: another node under its own (`masquerade` False). `inward`: a
+    host outside hands packets for a pod to the pod's node.
+    """
+
+    own: int | None
+    pod: int | None
+    outward: int | None
+    bare: int | None
+    inward: int | None
+
+
+ROUTED = Beyond(own=64, pod=63, outward=63, bare=63, inward=63)
+# A node's own address is in none of a peer's allowed-ips: its reply to a bare pod is dropped behind the tunnel.
+SEALED = Beyond(own=64, pod=63, outward=63, bare=None, inward=63)
+# No node has a way to another one's pods; hence pods reach the others only under their node's address.
+ALONE = Beyond(own=64, pod=None, outward=63, bare=None, inward=63)
+# Nodes take no part.
+APART = Beyond(own=None, pod=None, outward=None, bare=None, inward=None)
 
 
 @dataclass(frozen=True)
@@ -37,14 +64,19 @@ class Numbers:
     A router takes one from the TTL, a switch none; None: no reply may come. `less` are the bytes by which a pod's
     largest packet is smaller than the underlay's. `wire` says for two nodes how their pods' packets cross: wrapped,
     or None where they are to be seen as they are. Without `across`, or where pods have a wire of their own
-    (`elsewhere`), nothing may be seen at all.
+    (`elsewhere`), nothing may be seen at all. Where packets leave or enter a node's pods they pass a device of the
+    kernel's kind `switch`, if there is one; those of two pods of a node are switched there and not counted. Without
+    `comes_back` an apply is needed after a reboot.
     """
 
     same_node: int
     across: int | None
+    beyond: Beyond
     less: int = 0
     wire: Callable[[Node, Node], Wrapping | None] = lambda _, __: None
     elsewhere: bool = False
+    comes_back: bool = True
+    switch: str = ""
 
     @property
     def on_uplink(self) -> bool:
@@ -101,23 +133,25 @@ def wireguard_fault(cluster: Cluster, packet: Packet) -> str | None:
     return None if kind == 4 else f"expected a WireGuard packet of data, type 4, saw type {kind}"
 
 
-VXLAN = Wrapping(50, lambda cluster: f"udp dst port {cluster.vxlan_port}", vxlan_fault)
-IPIP = Wrapping(20, lambda _: "ip proto 4", ipip_fault)
-FOU = Wrapping(28, lambda cluster: f"udp dst port {cluster.udp_port}", udp_fault)
-WIREGUARD = Wrapping(60, lambda cluster: f"udp dst port {cluster.wireguard_port}", wireguard_fault, sealed=True)
+VXLAN = Wrapping(50, lambda cluster: f"udp dst port {cluster.vxlan_port}", vxlan_fault, "vxlan")
+IPIP = Wrapping(20, lambda _: "ip proto 4", ipip_fault, "ipip")
+FOU = Wrapping(28, lambda cluster: f"udp dst port {cluster.udp_port}", udp_fault, "ipip")
+WIREGUARD = Wrapping(
+    60, lambda cluster: f"udp dst port {cluster.wireguard_port}", wireguard_fault, "wireguard", sealed=True
+)
 
 NUMBERS = {
-    "bridge": Numbers(64, None),
-    "host_gw": Numbers(64, 62),
-    "ipip": Numbers(64, 62, 20, always(IPIP)),
-    "ipip_direct_routing": Numbers(64, 62, 20, between_segments(IPIP)),
-    "ipvlan": Numbers(64, 64),
-    "macvlan": Numbers(64, 64),
-    "proxy_arp": Numbers(63, 62),
-    "sriov": Numbers(64, 64, elsewhere=True),
-    "udp": Numbers(64, 62, 28, always(FOU)),
-    "veth_pair": Numbers(64, None),
-    "vxlan": Numbers(64, 62, 50, always(VXLAN)),
-    "vxlan_direct_routing": Numbers(64, 62, 50, between_segments(VXLAN)),
-    "wireguard": Numbers(64, 62, 80, always(WIREGUARD)),
+    "bridge": Numbers(64, None, ALONE, switch="bridge"),
+    "host_gw": Numbers(64, 62, ROUTED, switch="bridge"),
+    "ipip": Numbers(64, 62, ROUTED, 20, always(IPIP), switch="bridge"),
+    "ipip_direct_routing": Numbers(64, 62, ROUTED, 20, between_segments(IPIP), switch="bridge"),
+    "ipvlan": Numbers(64, 64, APART),
+    "macvlan": Numbers(64, 64, APART),
+    "proxy_arp": Numbers(63, 62, ROUTED),
+    "sriov": Numbers(64, 64, APART, elsewhere=True, comes_back=False),
+    "udp": Numbers(64, 62, ROUTED, 28, always(FOU), switch="bridge"),
+    "veth_pair": Numbers(64, None, APART),
+    "vxlan": Numbers(64, 62, ROUTED, 50, always(VXLAN), switch="bridge"),
+    "vxlan_direct_routing": Numbers(64, 62, ROUTED, 50, between_segments(VXLAN), switch="bridge"),
+    "wireguard": Numbers(64, 62, SEALED, 80, always(WIREGUARD), switch="bridge"),
 }

@@ -7,7 +7,9 @@ pytest says so: testinfra's default, the machine that pytest runs on, is never t
 """
 
 import argparse
+import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 from podnet import inventory as ours
 from podnet.errors import ClusterError
 from podnet.verify import inventory, matrix, report, sampling
-from podnet.verify.fleet import Fleet, SshConfig, connect
+from podnet.verify.fleet import Fleet, SshConfig, connect, outsider
 from podnet.verify.numbers import NUMBERS
 from podnet.verify.reach import Mesh
 from podnet.verify.report import Run
@@ -24,15 +26,20 @@ from podnet.verify.report import Run
 HERE = Path(__file__).parent
 DISRUPTIVE = HERE / "disruptive"
 """Where the tests are that change hosts."""
+OUTSIDE = HERE / "test_outside.py"
+"""What needs a host that is no member."""
 
 NOT_ASKED = (
     "nothing is verified without --hosts or --inventory (for a lab: --hosts=node1,node2,node3); "
     "this machine is never probed"
 )
 FLEET = pytest.StashKey[Fleet]()
+DATA = pytest.StashKey[Mapping[str, Mapping[str, Any]]]()
+"""What the inventory says, host by host."""
 SSH_CONFIG = pytest.StashKey[SshConfig]()
 MESH = pytest.StashKey[Mesh]()
 RUN = pytest.StashKey[Run]()
+NOT_LOOKED_AT = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,6 +64,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="also run what changes hosts: applies, removes a member, reboots, switches modes; not for production",
     )
+    group.addoption(
+        "--other-mode",
+        choices=sorted(NUMBERS),
+        help="with --disruptive: the mode to switch to and back from (default: the one that has least in common)",
+    )
+    group.addoption(
+        "--spare-address",
+        metavar="ADDRESS",
+        help="with --disruptive: an address for the last host to move to and back (default: one of its segment that "
+        "nobody answers for)",
+    )
+    group.addoption(
+        "--reboot-command",
+        metavar="COMMAND",
+        help="with --disruptive: run this here for each {host}, instead of `systemctl reboot` there",
+    )
+    group.addoption(
+        "--outside", metavar="HOST", default="", help="a host that is no member, reached by ssh as they are"
+    )
 
 
 def _at_least_one(text: str) -> int:
@@ -67,9 +93,10 @@ def _at_least_one(text: str) -> int:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave alone what changes hosts, unless it is asked for."""
-    asked = config.getoption("disruptive")
-    return True if collection_path == DISRUPTIVE and not asked else None
+    """Leave alone what changes hosts, unless it is asked for, and what needs a host outside, unless one is named."""
+    asked = {DISRUPTIVE: config.getoption("disruptive"), OUTSIDE: config.getoption("outside")}
+    places = (collection_path, *collection_path.parents)
+    return True if any(place in places and not wanted for place, wanted in asked.items()) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest's own junitxml must find where it is to write
@@ -82,14 +109,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(HERE)]
     try:
-        data = inventory.load(inventory_of(config))
+        config.stash[DATA] = data = inventory.load(inventory_of(config))
         cluster = ours.read(data)
     except (ClusterError, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
-    config.stash[SSH_CONFIG] = ssh_config = SshConfig(data, config.getoption("ssh_config"))
+    outside = config.getoption("outside")
+    beside = outsider(outside, data) if outside else {}
+    config.stash[SSH_CONFIG] = ssh_config = SshConfig(data | beside, config.getoption("ssh_config"))
     options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
     options["connection"] = options["connection"] or "ssh"
-    config.stash[FLEET] = Fleet(cluster, connect(hosts.split(",") if hosts else list(data), options, data))
+    connected = connect([*(hosts.split(",") if hosts else data), *beside], options, data | beside)
+    config.stash[FLEET] = Fleet(cluster, connected, outside)
     if folder := config.getoption("report"):
         config.stash[RUN] = run = _reported(config, Path(config.invocation_params.dir, folder))
         config.pluginmanager.register(run, "podnet-report")
@@ -97,16 +127,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _reported(config: pytest.Config, folder: Path) -> Run:
     """Have this run reported into that folder."""
-    if config.option.xmlpath:
-        raise pytest.UsageError(f"--report writes {report.JUNIT} by itself: leave --junitxml out, or --report")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise pytest.UsageError(f"--report: the folder {folder} cannot be made: {e.strerror}") from e
-    config.option.xmlpath = str(folder / report.JUNIT)
+    config.option.xmlpath = config.option.xmlpath or str(folder / report.JUNIT)
     mode = config.getoption("mode")
     command = shlex.join(config.invocation_params.args)
-    return Run(config.stash[FLEET], mode, NUMBERS[mode], folder, command)
+    junit = Path(config.invocation_params.dir, os.path.expandvars(config.option.xmlpath)).expanduser()
+    return Run(config.stash[FLEET], mode, NUMBERS[mode], folder, junit, command)
 
 
 def _is_for_us(config: pytest.Config) -> bool:
@@ -164,3 +193,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"podnet: {NOT_ASKED}", red=True, bold=True)
     if run := config.stash.get(RUN, None):
         terminalreporter.write_line(f"podnet: the report is {run.folder / report.HTML}")
+    for sentence in config.stash.get(NOT_LOOKED_AT, ()):
+        terminalreporter.write_line(sentence)

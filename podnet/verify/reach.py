@@ -11,6 +11,11 @@ from podnet.verify.probe import LARGER, LARGEST, SMALL, WAY, Refusal, Reply, Siz
 from podnet.verify.sampling import Sample
 
 
+def routed(numbers: Numbers) -> bool:
+    """Say whether nodes route between pods of two nodes: it shows in the TTL."""
+    return numbers.across not in (None, OWN) and not numbers.elsewhere
+
+
 def sizes_of(cluster: Cluster, numbers: Numbers, node: Node, peers: tuple[Node, ...]) -> Sizes:
     """Say how large packets may be: from a pod of `node`, and from the node itself to the first pod of each peer.
 
@@ -19,11 +24,10 @@ def sizes_of(cluster: Cluster, numbers: Numbers, node: Node, peers: tuple[Node, 
     pods there is nothing to ask.
     """
     largest = cluster.underlay_mtu - numbers.less
-    routed = numbers.across not in (None, OWN) and not numbers.elsewhere
     way = {
         label(peer, peer.pods[0]): largest if numbers.wire(node, peer) else cluster.underlay_mtu
         for peer in peers
-        if routed and peer.pods and peer.name != node.name
+        if routed(numbers) and peer.pods and peer.name != node.name
     }
     return Sizes(largest, way)
 

@@ -1,8 +1,9 @@
 """`--report DIR`: junit.xml, which pytest writes itself, and report.html, which loads nothing from elsewhere."""
 
 import platform
+import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -69,6 +70,8 @@ class Run:
     mode: str
     numbers: Numbers
     folder: Path
+    junit: Path
+    """Where pytest writes it: in that folder, unless `--junitxml` says another place."""
     command: str
     began: datetime = field(default_factory=lambda: datetime.now().astimezone())
     mesh: Mesh | None = None
@@ -87,10 +90,13 @@ class Run:
         if report.failed:
             self.outcomes.append(Outcome(report.nodeid, report.outcome, 0.0, report.longreprtext))
 
-    @pytest.hookimpl
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Write the page, also when the run was interrupted or no host could be reached."""
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> Generator[None]:
+        """Write the page, also when the run was interrupted or no host could be reached; pytest writes JUnit first."""
+        yield
         (self.folder / HTML).write_text(page(self, exitstatus), encoding="utf-8")
+        if self.junit.is_file() and self.junit.resolve() != (self.folder / JUNIT).resolve():
+            shutil.copyfile(self.junit, self.folder / JUNIT)
 
 
 def _said(report: pytest.TestReport) -> str:

@@ -68,7 +68,7 @@ def run(cluster: Cluster, found: Mesh | None, mode: str = "vxlan", *outcomes: Ou
     """Make up a run against hosts that are none."""
     host: Any = SimpleNamespace(backend=SimpleNamespace(get_pytest_id=lambda: "ssh://<host>"))
     fleet: Any = SimpleNamespace(cluster=cluster, nodes=cluster.nodes, hosts=dict.fromkeys(names_of(cluster), host))
-    made = Run(fleet, mode, NUMBERS[mode], Path(), "--hosts=a,b", mesh=found)
+    made = Run(fleet, mode, NUMBERS[mode], Path(), Path(), "--hosts=a,b", mesh=found)
     made.outcomes.extend(outcomes)
     return made
 

@@ -1,11 +1,12 @@
 """Pods get VFs of a real (emulated) NIC, or a NIC by its name, and give them back as they were."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.lab.at import At, Done, until
+from tests.lab.at import BIN, At, Done, until
 from tests.lab.nics import FIRST, MAKE_VFS, SECOND, inventory
 from tests.lab.test_switching import EVERYTHING as WITH_PERMADDR
 
@@ -151,6 +152,18 @@ def test_any_nic_can_be_lent_by_its_name(at: At, sriov: Path) -> None:
     at.sh("node1", "ip addr flush dev spare1; ip link set spare1 down")
     at.into("sriov", inventory=sriov)
     assert at.sh("node1", "ip -br link show spare0") == was
+
+
+def test_every_disruptive_scenario_holds(at: At, sriov: Path) -> None:
+    """None fails, none is skipped; after the reboot, when somebody has made the VFs again, an apply is needed."""
+    podnet = BIN / "podnet"
+    made = f"{podnet} lab exec --name {at.name} {{host}} -- sh -euc '{MAKE_VFS}{MAKE_SPARE}'"
+    reboot = f"{podnet} lab reboot --name {at.name} {{host}} && {made}"
+    options = ("--disruptive", "--other-mode=vxlan", f"--reboot-command=sh -c {shlex.quote(reboot)}")
+    done = at.verify(*options, "podnet/verify/disruptive", mode="sriov", hosts="node1,node2", inventory=sriov)
+    assert done.code == 0, done.said
+    assert "skipped" not in done.out
+    carriers(at)
 
 
 def test_a_nic_in_a_strangers_namespace_is_refused(at: At, both: Path) -> None:

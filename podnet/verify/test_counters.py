@@ -1,0 +1,21 @@
+"""Packets between pods are counted by the devices that the mode has for them, and by no other of ours."""
+
+import pytest
+
+from podnet.cluster import Node
+from podnet.verify.bursts import Bursts
+from podnet.verify.fleet import Fleet
+from podnet.verify.numbers import Numbers
+
+
+@pytest.fixture(scope="session")
+def bursts(fleet: Fleet, numbers: Numbers) -> Bursts:
+    """Have a place for what is measured."""
+    return Bursts(fleet, numbers)
+
+
+@pytest.mark.scenario(7)
+def test_counters_rise_on_the_way_and_nowhere_else(node: Node, bursts: Bursts) -> None:
+    """A burst of pings is counted both ways by each device that it should pass, at both ends, and by no other."""
+    if found := bursts.faults(node):
+        pytest.fail("\n".join(found), pytrace=False)

@@ -1,0 +1,57 @@
+"""Pods talk to each other by TCP and UDP, much and little, and nothing is lost, changed or stalls on the way."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from podnet.cluster import Node
+from podnet.verify import transfer
+from podnet.verify.exchange import Exchange
+from podnet.verify.transfer import SMALL, Told
+
+HINT = "where small packets pass, look at MTUs, and at checksums (`checksum_offload`)"
+
+
+def _told(node: Node, exchange: Exchange) -> list[Told]:
+    """Return what the node's pods told of TCP and UDP: exactly what they were asked for."""
+    told = [each for each in exchange.told(node.name) if each.kind != "icmp"]
+    wanted = {(source, talk.kind, talk.to, talk.size) for source, talk in exchange.talks(node)}
+    missing = wanted ^ {(each.source, each.kind, each.target, each.size) for each in told}
+    assert not missing, f"{node.name}: {len(told)} exchanges were told of, and {len(wanted)} asked for"
+    return told
+
+
+def _fail_if(problems: Iterator[str]) -> None:
+    if said := "\n".join(problems):
+        pytest.fail(said, pytrace=False)
+
+
+def _small(node: Node, exchange: Exchange) -> Iterator[str]:
+    for each in _told(node, exchange):
+        wanted = exchange.connected(node, exchange.home(each.target))
+        pair = exchange.pair(each.source, each.target, transfer.KINDS[each.kind])
+        if wanted and each.problem and each.size == SMALL:
+            yield f"{pair}: expected {each.size} bytes there and back, saw {each.problem}"
+        elif wanted and not each.problem and each.peer != each.source:
+            yield f"{pair}: expected to be seen as {each.source}, was seen as {each.peer}"
+        elif not wanted and not each.problem:
+            yield f"{pair}: expected nothing to pass, saw {each.size} bytes there and back"
+
+
+@pytest.mark.scenario(5)
+def test_pods_talk_by_tcp_and_udp_as_the_mode_says(node: Node, exchange: Exchange) -> None:
+    """Where pings pass, so do TCP and UDP, under the pod's own address; where none may pass, neither do these."""
+    _fail_if(_small(node, exchange))
+
+
+def _large(node: Node, exchange: Exchange) -> Iterator[str]:
+    for each in _told(node, exchange):
+        pair = exchange.pair(each.source, each.target, transfer.KINDS[each.kind])
+        if each.size != SMALL and each.problem:
+            yield f"{pair}: expected {each.size} bytes there and back, saw {each.problem}; {HINT}"
+
+
+@pytest.mark.scenario(5)
+def test_large_transfers_arrive_whole(node: Node, exchange: Exchange) -> None:
+    """1 MiB by TCP, a UDP datagram as large as the pod's MTU allows and one in fragments come back unchanged."""
+    _fail_if(_large(node, exchange))

@@ -1,0 +1,212 @@
+"""What changes hosts: counts strictly, moves nobody onto somebody else, and says loudly what was not given back."""
+
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podnet.marks import FIRST
+from podnet.verify import inventory
+from podnet.verify.applying import Applied
+from podnet.verify.disruptive import dump, losses, moving
+from podnet.verify.disruptive.losses import NotCountedError
+from podnet.verify.disruptive.operating import Arrangement, Operator
+from podnet.verify.disruptive.test_member import names
+from podnet.verify.disruptive.test_switch import unlike
+from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.numbers import NUMBERS
+from tests.core.examples import hosts
+from tests.core.test_verify import node
+
+if TYPE_CHECKING:
+    from podnet.cluster import Cluster
+
+TWO = [node(1, 2), node(2, 2)]
+
+
+def counted(sent: int, replies: list[int]) -> losses.Loss:
+    """Have one pair's replies counted."""
+    (pair, *_) = losses.pairs(FIRST, TWO, NUMBERS["host_gw"])["node1"]
+    numbers = "".join(f"icmp_seq={number}\n" for number in replies)
+    said = f"{sent} packets transmitted, {len(replies)} received\nrtt min/avg/max/mdev = 0.01/0.02/0.10/0.01 ms\n"
+    (loss,) = losses.parse([pair], f"{losses.MARK}\n{numbers}{said}")
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("sent", "replies", "lost", "in_a_row", "at_the_end"),
+    [
+        (5, [1, 2, 3, 4, 5], 0, 0, 0),
+        (6, [1, 2, 3, 4], 0, 0, 0),  # two may still be on their way
+        (7, [1, 2, 3, 4], 3, 3, 3),
+        (9, [3, 4, 8, 9], 3, 3, 0),  # what comes before the first reply is not counted
+        (9, [1, 3, 3, 5, 6, 9, 8], 3, 1, 0),  # doubled, and in any order
+    ],
+)
+def test_lost_packets_are_counted_by_their_numbers(
+    sent: int, replies: list[int], lost: int, in_a_row: int, at_the_end: int
+) -> None:
+    """A gap is a loss; the last ones may have been on their way when ping was told to end."""
+    loss = counted(sent, replies)
+    assert (loss.lost, loss.in_a_row, loss.at_the_end) == (lost, in_a_row, at_the_end)
+
+
+@pytest.mark.parametrize("said", ["", losses.MARK, f"{losses.MARK}\nicmp_seq=1\n", f"{losses.MARK}\n{losses.MARK}\n"])
+def test_pings_that_do_not_tell_are_no_pings_without_loss(said: str) -> None:
+    """Neither silence nor half an answer counts as none lost."""
+    (pair, *_) = losses.pairs(FIRST, TWO, NUMBERS["host_gw"])["node1"]
+    with pytest.raises(NotCountedError):
+        losses.parse([pair], said)
+
+
+def test_a_host_pings_a_handful_whatever_the_size_of_the_cluster() -> None:
+    """One pod of the next node and one of its own; where the mode connects no nodes, only the latter."""
+    many = [node(number, 5) for number in range(1, 101)]
+    assert {len(pairs) for pairs in losses.pairs(FIRST, many, NUMBERS["host_gw"]).values()} == {2}
+    (own,) = losses.pairs(FIRST, many, NUMBERS["bridge"])["node7"]
+    assert (own.source, own.target) == ("node7/pod1", "node7/pod2")
+    assert losses.pairs(FIRST, [node(1, 1)], NUMBERS["host_gw"]) == {"node1": []}
+
+
+def test_a_loss_names_the_pair_and_the_pause() -> None:
+    """So that a failure says who did not hear whom, and for how long."""
+    assert str(counted(9, [1, 2, 6, 7, 8, 9])) == (
+        "node1/pod1 -> node2/pod1: 3 of 9 packets lost, up to 0.03 s without any"
+    )
+
+
+@pytest.mark.parametrize("mac", ["02:55:c0:a8:38:0b", "52:54:00:12:34:56", "00:1b:21:00:00:7f"])
+def test_another_mac_is_nobodys(mac: str) -> None:
+    """It is locally administered, a single host's, and another one."""
+    other = moving.other_mac(mac)
+    first = int(other[:2], 16)
+    assert (first & 2, first & 1) == (2, 0)
+    assert other != mac
+    assert len(other) == len(mac)
+
+
+def test_candidates_are_of_the_segment_and_no_members() -> None:
+    """Neither the network's own address nor its broadcast address; a small segment may have none."""
+    members = [IPv4Address("192.168.56.254"), IPv4Address("192.168.56.11")]
+    found = moving.candidates(IPv4Network("192.168.56.0/24"), members)
+    assert found[0] == IPv4Address("192.168.56.253")
+    assert len(found) == moving.TRIED
+    small = IPv4Network("10.0.0.0/30")
+    assert moving.candidates(small, [small[1]]) == [small[2]]
+    assert moving.candidates(small, [small[1], small[2]]) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "of_it"),
+    [
+        ("route replace 10.2.0.0/16 via 192.168.56.2 dev eth0 proto 77", True),
+        ("route replace 10.0.0.0/8 dev flannel-wg proto 77", False),  # the whole network is not the member's
+        ("fdb replace 66:01 dev flannel.1 dst 192.168.56.2", True),
+        ("peer KEY endpoint 192.168.56.2:51820 allowed-ips 10.2.0.0/16", True),
+        ("fdb replace 66:01 dev flannel.1 dst 192.168.56.22", False),
+        ("neigh replace 169.254.1.1 lladdr 66:25:8c:0b:8d:4f dev eth0", False),
+        (f"neigh replace 1.2.3.4 lladdr {node(2, 1).vtep_mac} dev flannel.1", True),
+    ],
+)
+def test_what_is_left_of_a_member_is_recognized(said: str, *, of_it: bool) -> None:
+    """By its address, its pods' or its MAC, in whatever words."""
+    assert names(said, node(2, 1)) is of_it
+
+
+def test_a_dump_tells_what_is_left_and_what_is_gone() -> None:
+    """Line by line, with the host's name."""
+    before, after = {"node1": "a\nb\n", "node2": "x\n"}, {"node1": "b\nc\n", "node2": "x\n"}
+    assert [*dump.compared(before, after)] == ["node1: gone: a", "node1: left: c"]
+
+
+def test_a_changed_inventory_says_what_the_one_before_said(tmp_path: Path) -> None:
+    """Written down and read by pyinfra again; only what cannot be written down is lost."""
+    source = tmp_path / "inventory.py"
+    data = {name: {**host, "ssh_port": 2222, "_sudo": True} for name, host in hosts().items()}
+    inventory.write(source, data)
+    assert inventory.load(source) == data
+
+
+class Mute(Fleet):
+    """Hosts whose kernels lack some kinds."""
+
+    lacks: tuple[str, ...] = ()
+
+    def run_all(self, script: object, nodes: object = ()) -> dict[str, Answer]:
+        del script, nodes
+        return {node.name: Answer("\n".join(self.lacks)) for node in self.nodes}
+
+
+@pytest.mark.parametrize(
+    ("mode", "lacks", "other"),
+    [
+        ("vxlan", (), "ipvlan"),
+        ("vxlan", ("ipvlan",), "macvlan"),
+        ("vxlan", ("ipvlan", "macvlan"), "veth_pair"),
+        ("macvlan", ("ipvlan",), "bridge"),
+    ],
+)
+def test_the_other_mode_has_least_in_common_and_is_possible(mode: str, lacks: tuple[str, ...], other: str) -> None:
+    """So that as much as possible has to go; modes that a kernel or the inventory does not allow are passed over."""
+    of = Arrangement(hosts(), mode).cluster
+    fleet = Mute(of, dict.fromkeys((node.name for node in of.nodes), None))
+    fleet.lacks = lacks
+    assert unlike(fleet, mode) == other
+
+
+class Clumsy(Operator):
+    """One whose applies fail."""
+
+    def apply(self, arrangement: Arrangement) -> Applied:
+        self.now = None
+        pytest.fail(f"apply {arrangement.mode} failed on node2: no route to host")
+
+
+def operator(tmp_path: Path) -> Clumsy:
+    """Make up one that has no hosts."""
+    given = Arrangement(hosts(), "vxlan")
+    return Clumsy(Fleet(given.cluster, {}), given, tmp_path, tmp_path, lambda: None, lambda _: None)
+
+
+def test_what_cannot_be_put_back_is_told(tmp_path: Path) -> None:
+    """How it is left and why, also where the test itself had failed before, or was interrupted."""
+    for raised in (KeyboardInterrupt, RuntimeError):
+        clumsy = operator(tmp_path)
+        clumsy.now = None
+        with pytest.raises(raised), clumsy.borrowed("node3 was removed"):
+            raise raised
+        assert clumsy.left == [
+            "node3 was removed, and could not be put back: apply vxlan failed on node2: no route to host"
+        ]
+
+
+def test_nothing_more_is_changed_once_something_was_not_given_back(tmp_path: Path) -> None:
+    """The next test is not begun."""
+    clumsy = operator(tmp_path)
+    clumsy.left.append("eth0 of node3 has not its own MAC")
+    with pytest.raises(pytest.fail.Exception, match="nothing more is changed"), clumsy.borrowed("never"):
+        pass
+
+
+def test_what_is_as_given_is_left_alone(tmp_path: Path) -> None:
+    """Nothing is applied where nothing was changed."""
+    clumsy = operator(tmp_path)
+    with clumsy.borrowed("nothing happened"):
+        pass
+    assert clumsy.left == []
+
+
+def test_modes_that_need_an_apply_after_a_reboot_are_named_as_data() -> None:
+    """Only those whose devices nobody finds again at boot."""
+    assert [name for name, numbers in NUMBERS.items() if not numbers.comes_back] == ["sriov"]
+
+
+def test_a_member_that_goes_leaves_a_smaller_cluster() -> None:
+    """And one that moves has another address; the arrangement before is what it was."""
+    given = Arrangement(hosts(), "vxlan")
+    first, *others = [node.name for node in given.cluster.nodes]
+    assert [node.name for node in given.without(first).cluster.nodes] == others
+    moved: Cluster = given.moved(first, "192.168.56.99/24").cluster
+    assert str(moved.node(first).address) == "192.168.56.99/24"
+    assert str(given.cluster.node(first).address) != "192.168.56.99/24"
