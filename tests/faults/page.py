@@ -11,10 +11,10 @@ LONGEST = 160
 HEAD = """\
 # What the verification detects
 
-Each line is a fault that was inflicted on node3 of a lab in that mode, by plain commands (`docs/faults.json` has them);
-then `pytest --hosts=...` ran. `Red` is the first test that failed, the last column what the message called the cause. It
-counts as right if every pair of pods that failed named it, and nothing else before it; where no pair failed, what the
-comparison of the tables said. Healthy runs are those on a lab without any fault.
+Each line is a fault that was inflicted on node3 of a lab in that mode, by plain commands, which stand in `faults.json`;
+then `pytest --hosts=...` ran. `Red` is the first test that failed, the last column what the message called the cause.
+It counts as right if every pair of pods that failed named it, and nothing else before it; where no pair failed, if the
+comparison of the tables named it. Healthy runs are whole verifications of a lab without any fault.
 
 `make fault-score` does it all again and writes this page: `OPTIONS="--modes vxlan,bridge"` a part of it, and
 `OPTIONS="--vms --modes ipip,udp"`, on labs of VMs, what the machine's own kernel cannot show.
