@@ -174,7 +174,8 @@ def scored(mode: str, *, vms: bool, runs: int, only: str) -> dict[str, Any]:
         alarms = [failure for _ in range(runs) for failure in failed(at, mode, WHOLE)]
         for failure in alarms:
             print(f"{mode}: ALARM: {failure.test}: {failure.said}", flush=True)
-        found = {name: damage for name, damage in faults(place(at, mode)).items() if re.search(only, name)}
+        every = faults(place(at, mode))
+        found = {name: damage for name, damage in every.items() if re.search(only, name)}
         results = {}
         for name, damage in found.items():
             results[name] = inflicted(at, mode, damage, vms=vms)
@@ -185,21 +186,22 @@ def scored(mode: str, *, vms: bool, runs: int, only: str) -> dict[str, Any]:
     finally:
         at.down()
     measured = {"runs": runs, "alarms": [failure.said for failure in alarms], "faults": told(found, results)}
-    note(mode, measured, whole=not only)
+    note(mode, measured, [*every])
     return measured
 
 
-def note(mode: str, measured: dict[str, Any], *, whole: bool) -> None:
-    """Write down what was measured, and the page made of it; a part takes the place of the same part of before."""
+def note(mode: str, measured: dict[str, Any], every: Sequence[str]) -> None:
+    """Write down what was measured, and the page made of it. What was not measured now stays as it was."""
     with WRITING:
         data = json.loads(DATA.read_text()) if DATA.exists() else {}
-        if whole:
-            data[mode] = measured
-        else:
-            of = data.setdefault(mode, {"runs": 0, "alarms": [], "faults": {}})
-            of["faults"] |= measured["faults"]
-            if measured["runs"]:
-                of |= {"runs": measured["runs"], "alarms": measured["alarms"]}
+        before = data.get(mode, {"runs": 0, "alarms": [], "faults": {}})
+        results = before["faults"] | measured["faults"]
+        healthy = measured if measured["runs"] else before
+        data[mode] = {
+            "runs": healthy["runs"],
+            "alarms": healthy["alarms"],
+            "faults": {name: results[name] for name in every if name in results},
+        }
         DATA.write_text(json.dumps(dict(sorted(data.items())), indent=1) + "\n")
         PAGE.write_text(rendered(data))
 
