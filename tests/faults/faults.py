@@ -216,9 +216,9 @@ def routes(p: Place) -> dict[str, Damage]:
             undo="sysctl -q -w net/ipv4/conf/all/rp_filter=0",
         )
         found["underlay route to a peer blackholed"] = Damage(
-            f"ip route add blackhole {p.peer.ip}/32",
-            f"wrong underlay route: the way to {p.peer.name}, {p.peer.ip}",
-            undo=f"ip route del blackhole {p.peer.ip}/32",
+            f"ip route add blackhole {p.far.ip}/32",
+            f"wrong underlay route: the way to {p.far.name}, {p.far.ip}",
+            undo=f"ip route del blackhole {p.far.ip}/32",
         )
     if b := p.bare:
         found["route to a peer by a gateway that nobody is"] = Damage(
