@@ -47,7 +47,7 @@ def run(inventory: Path, deploy: Path, hosts: Iterable[str], *, dry: bool = Fals
         process.communicate()
         raise
     report: dict[str, Any] = json.loads(out) if out else {}  # with no host left pyinfra reports nothing
-    results = report.get("results", {})
+    results = report.get("results") or {}  # null with `--dry`
     changed = [host for operation in report.get("plan", ()) for host in operation["hosts_with_change"]] if dry else []
     changed += [host for operation in results.get("operations", ()) for host in operation["success"]]
     return Applied(process.returncode, frozenset(changed), frozenset(results.get("failed_hosts", ())), said.strip())

@@ -118,14 +118,17 @@ def way(burst: Burst, node: Node, have: Mapping[Place, Device], cluster: Cluster
         return set()  # the pod's loopback
     ends = [pod for home, pod in ((burst.node, burst.pod), (burst.peer, burst.to)) if home == node]
     inside = {(pods.netns(pod, cluster.marks), "eth0") for pod in ends}
-    cables = {have[place].below for place in inside if have[place].kind == "veth"}
-    passed = {device.place for device in have.values() if not device.place[0] and device.index in cables}
+    uplink = ("", node.uplink)
+    ours = [device for device in have.values() if not device.place[0] and device.place != uplink]
+    # An index says which device only together with a namespace: the other end may be in another pod. Both must agree.
+    cables = {(have[place].below, have[place].index) for place in inside}
+    passed = {device.place for device in ours if device.kind == "veth" and (device.index, device.below) in cables}
     if burst.node == burst.peer or not ends:
         return inside | passed
     wrapping = numbers.wire(burst.node, burst.peer)
     kinds = {numbers.switch, wrapping.kind if wrapping else ""} - {""}
-    passed |= {device.place for device in have.values() if device.kind in kinds and device.place != ("", node.uplink)}
-    return inside | passed | ({("", node.uplink)} if numbers.on_uplink else set())
+    passed |= {device.place for device in ours if device.kind in kinds}
+    return inside | passed | ({uplink} if numbers.on_uplink else set())
 
 
 def itself(nodes: Iterable[Node]) -> list[Burst]:

@@ -310,6 +310,18 @@ def test_within_a_node_only_the_two_cables_count() -> None:
     ]
 
 
+def test_a_cable_between_two_pods_has_no_end_on_the_host() -> None:
+    """The other end's index, 2, is that of the uplink, in another namespace."""
+    of = members()
+    (one, _) = of.nodes
+    cable = {"podnet-pod1": device("eth0", 2, "veth", below=2), "podnet-pod2": device("eth0", 2, "veth", below=2)}
+    parts = {"": device("eth0", 2, "veth", below=2), **cable}
+    have = counters.parse(of, one, "".join(f"{counters.MARK} {at}\n{json.dumps([it])}\n" for at, it in parts.items()))
+    within = Burst(one, one.pods[0], one, one.pods[1])
+    way = counters.way(within, one, have, of, NUMBERS["veth_pair"])
+    assert way == {("podnet-pod1", "eth0"), ("podnet-pod2", "eth0")}
+
+
 def test_who_is_busy_anyway_is_not_accused() -> None:
     """What a device counts without any burst may be anybody's."""
     one, two = members().nodes
