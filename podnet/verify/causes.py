@@ -17,7 +17,7 @@ from podnet.diff import Diff
 from podnet.differences import NOUNS, differences, place, unlike, words
 from podnet.firewall import in_iptables
 from podnet.marks import Marks
-from podnet.plan import compare
+from podnet.plan import FORWARD_ALL, compare
 from podnet.state import MAIN, Chain, Ipip, Item, Link, Route, State, Veth, Vxlan, Wireguard
 from podnet.verify.evidence import Evidence
 from podnet.verify.refusals import Packet
@@ -155,11 +155,23 @@ def causes(trip: Trip) -> list[Cause]:
 
 
 def _walk(trip: Trip) -> Iterator[Cause]:
+    yield from _missing(trip)
     yield from _duplicates(trip)
     yield from _pod(trip, trip.source, trip.target)
     for node in dict.fromkeys((trip.source.node, trip.target.node)):
         yield from _node(trip, node)
     yield from _pod(trip, trip.target, trip.source)
+
+
+def _missing(trip: Trip) -> Iterator[Cause]:
+    """Find pods that are not there: with them goes what is theirs on their nodes."""
+    for end in (trip.source, trip.target):
+        netns = pods.netns(end.pod, trip.cluster.marks)
+        have = trip.hosts[end.node.name].have.pods.get(netns)
+        if have is None:
+            yield Cause(end.node.name, f"missing pod: namespace {netns}", "ip netns list")
+        elif not have.links:
+            yield Cause(end.node.name, f"{netns} is a name without a namespace", "ip netns list")
 
 
 def _duplicates(trip: Trip) -> Iterator[Cause]:
@@ -184,8 +196,6 @@ def _pod(trip: Trip, end: End, other: End) -> Iterator[Cause]:
     name, want = end.node.name, host.want.pods[netns]
     have = host.have.pods.get(netns)
     if have is None or not have.links:
-        what = f"missing pod: namespace {netns}" if have is None else f"{netns} is a name without a namespace"
-        yield Cause(name, what, "ip netns list")
         return
     # The two ends of a cable come and go together, and it is the host's that is made and marked.
     outside = Space(name, host.want, host.have, trip.cluster.marks)
@@ -385,7 +395,9 @@ def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[
     """Look at what may stop a packet that knows its way: forwarding, rp_filter, the firewall, its size."""
     name = host.node.name
     stopping = {f"net/ipv4/conf/{dev}/{knob}" for dev in devs for knob in ("forwarding", "proxy_arp")}
-    yield from space.differing("sysctls", lambda item: place(item) in stopping | {"net/ipv4/ip_forward"})
+    # Switching it off has switched off all the others.
+    yield from space.differing("sysctls", lambda item: place(item) == FORWARD_ALL)
+    yield from space.differing("sysctls", lambda item: place(item) in stopping)
     yield from _reverse(host, devs)
     packets = _packets(trip)
     for refusal in host.more.refusals:
@@ -468,14 +480,21 @@ def _lost(trip: Trip) -> Iterator[Cause]:
                     f"{b.node.name} ({dev} received none): a filter between or on {b.node.name}",
                     f"tcpdump -ni {b.node.uplink} {asked}",
                 )
-        elif one.more.counted.get("IpForwDatagrams", 0) > 0 and other.more.counted.get("IpForwDatagrams", 0) == 0:
+        elif _lost_bare(trip, a, b):
             yield Cause(
                 b.node.name,
-                f"pods' packets leave {a.node.name} bare (it forwarded {one.more.counted['IpForwDatagrams']}) and do "
-                f"not arrive at {b.node.name} (it forwarded none): a filter between or on {b.node.name}, or somebody "
-                "on the underlay who minds addresses that are not the nodes' own",
+                f"pods' packets leave {a.node.name} bare, and do not arrive at {b.node.name}: a filter between or on "
+                f"{b.node.name}, or somebody on the underlay who minds addresses that are not the nodes' own",
                 f"tcpdump -ni {b.node.uplink} host {b.pod.address}",
             )
+
+
+def _lost_bare(trip: Trip, a: End, b: End) -> bool:
+    """Say whether one pod has sent requests of which the other has received none."""
+    sent, received = (
+        trip.hosts[end.node.name].more.echoes.get(pods.netns(end.pod, trip.cluster.marks)) for end in (a, b)
+    )
+    return bool(sent and received and sent.sent > 0 and received.received == 0)
 
 
 def _remembered(trip: Trip) -> Iterator[Cause]:

@@ -68,6 +68,14 @@ class Moved:
 
 
 @dataclass(frozen=True)
+class Echoes:
+    """How many requests a pod has sent meanwhile, and how many it has received."""
+
+    sent: int
+    received: int
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What one host told."""
 
@@ -76,6 +84,7 @@ class Evidence:
     ways: Mapping[str, Way] = field(default_factory=dict)
     settings: frozenset[Sysctl] = frozenset()
     pod_settings: Mapping[str, frozenset[Sysctl]] = field(default_factory=dict)
+    echoes: Mapping[str, Echoes] = field(default_factory=dict)
     moved: Mapping[str, Moved] = field(default_factory=dict)
     counted: Mapping[str, int] = field(default_factory=dict)
     refusals: tuple[Refusal, ...] = ()
@@ -90,7 +99,7 @@ class Evidence:
         return int(self.setting(path) or 0)
 
 
-def script(pings: Collection[Ping], ways: Iterable[str], namespaces: Iterable[str]) -> str:
+def script(pings: Collection[Ping], ways: Iterable[str], namespaces: Collection[str]) -> str:
     """Spell the shell script that tells all this."""
     parts = [
         "set -eu",
@@ -105,9 +114,9 @@ def script(pings: Collection[Ping], ways: Iterable[str], namespaces: Iterable[st
     ]
     for netns in namespaces:
         parts += [_heading(f"pod {netns}"), f"ip netns exec {netns} sh -ec '{sysctls.script(POD_SETTINGS)}'"]
-    parts += [*_counters("before")]
+    parts += _counters("before", namespaces)
     parts += [f"{_ping(ping)} >/dev/null 2>&1 &" for ping in pings]
-    parts += ["wait", *_counters("after"), _heading("end")]
+    parts += ["wait", *_counters("after", namespaces), _heading("end")]
     return "\n".join(parts)
 
 
@@ -125,7 +134,10 @@ def _ping(ping: Ping) -> str:
     return f"ip netns exec {ping.netns} ping -n -q -c {PINGS} -i {INTERVAL} -w {WINDOW}{size} {ping.target}"
 
 
-def _counters(when: str) -> Iterator[str]:
+def _counters(when: str, namespaces: Iterable[str]) -> Iterator[str]:
+    for netns in namespaces:
+        yield _heading(f"echoes {when} {netns}")
+        yield f"ip netns exec {netns} cat /proc/net/snmp"
     yield _heading(f"links {when}")
     yield "ip -s -j link show"
     yield _heading(f"counters {when}")
@@ -158,6 +170,11 @@ def parse(output: str) -> Evidence:
         pod_settings={
             name.removeprefix("pod "): sysctls.parse(said) for name, said in chunks.items() if name.startswith("pod ")
         },
+        echoes={
+            name.removeprefix("echoes after "): _echoes(chunks[name.replace("after", "before", 1)], said)
+            for name, said in chunks.items()
+            if name.startswith("echoes after ")
+        },
         moved=_moved(*(_document(chunks[f"links {when}"]) for when in ("before", "after"))),
         counted=_counted(*(chunks[f"counters {when}"] for when in ("before", "after"))),
         refusals=tuple(firewall["after"]),
@@ -179,6 +196,11 @@ def _way(said: list[str]) -> Way:
     mtus += [metrics["mtu"] for metrics in way.get("metrics", ()) if "mtu" in metrics and "expires" in way]
     via = IPv4Address(way["gateway"]) if "gateway" in way else None
     return Way(way.get("dev"), via, mtu=min(mtus, default=None))
+
+
+def _echoes(before: list[str], after: list[str]) -> Echoes:
+    counted = _counted(before, after)
+    return Echoes(counted["IcmpOutEchos"], counted["IcmpInEchos"])
 
 
 def _moved(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Moved]:

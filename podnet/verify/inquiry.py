@@ -72,7 +72,9 @@ class Inquiry:
         return [*told, *self._captured(problems[0])] if problems and self.captures else told
 
     def _cause(self, problem: Problem) -> str:
-        ends = [self._end(label) for label in (problem.source, problem.target)]
+        ends = self._ends(problem)
+        if ends is None:
+            return ""
         for end in ends:
             if end.node.name in self._silent:
                 return f"\n  cause: {self._silent[end.node.name]}"
@@ -89,7 +91,10 @@ class Inquiry:
 
     def _captured(self, problem: Problem) -> Iterator[str]:
         """Show what both ends see of one pair, on cables, tunnels and uplinks, while the pair tries again."""
-        source, target = self._end(problem.source), self._end(problem.target)
+        ends = self._ends(problem)
+        if ends is None:
+            return
+        source, target = ends
         marks = self.fleet.cluster.marks
         inner = f"host {source.pod.address} and host {target.pod.address}"
         outer = f"host {source.node.ip} and host {target.node.ip} and not tcp"
@@ -103,16 +108,20 @@ class Inquiry:
             devices = {dev: inner for dev in own if dev in there} | {node.uplink: f"({inner}) or ({outer})"}
             return capture.seen(devices, ping if node == source.node else "true")
 
-        ends = dict.fromkeys((source.node, target.node))
-        for name, answer in self.fleet.run_all(script, [*ends]).items():
+        for name, answer in self.fleet.run_all(script, [*dict.fromkeys((source.node, target.node))]).items():
             yield f"  {problem.source} -> {problem.target} as {name} sees it:"
             yield textwrap.indent(answer.problem or answer.printed.rstrip(), "    ")
 
-    def _end(self, label: str) -> End:
+    def _ends(self, problem: Problem) -> tuple[End, End] | None:
+        """Find the two ends; None if one of them is nobody whose tables are known."""
+        source, target = self._end(problem.source), self._end(problem.target)
+        return (source, target) if source and target else None
+
+    def _end(self, label: str) -> End | None:
         """Find a pod by its label; a node is asked about as if its first pod were at the end."""
         name, _, pod = label.partition("/")
-        node = self.fleet.cluster.node(name)
-        return End(node, next(each for each in node.pods if pod in {each.name, ""}))
+        nodes = [node for node in self.fleet.nodes if node.name == name]
+        return next((End(node, each) for node in nodes for each in node.pods if pod in {each.name, ""}), None)
 
     def _ask(self, problems: Iterable[Problem]) -> None:
         """Have all hosts tell more, at the same time, while those that failed try again."""
@@ -141,7 +150,7 @@ class Inquiry:
         there = [
             netns for pod in node.pods if (netns := pods.netns(pod, marks)) in have.pods and have.pods[netns].links
         ]
-        trips = [(self._end(problem.source), self._end(problem.target), problem.size) for problem in again]
+        trips = [(*ends, problem.size) for problem in again if (ends := self._ends(problem))]
         # Both ends ping: so both count for as long, and each direction is tried.
         trips += [(target, source, size) for source, target, size in trips]
         pings = [

@@ -3,45 +3,53 @@
 As far as masquerading goes, a node is outside for the pods of the others.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address
 
 import pytest
 
 from podnet.cluster import Node
 from podnet.verify import nodes
 from podnet.verify.exchange import Exchange
+from podnet.verify.inquiry import Inquiry, Problem
+from podnet.verify.nodes import Promise
 
 pytestmark = pytest.mark.of_ours
 
 
-def _fail_if(problems: Iterator[str]) -> None:
+def _fail_if(problems: Iterable[str]) -> None:
     if said := "\n".join(problems):
         pytest.fail(said, pytrace=False)
 
 
-def _from_node(node: Node, exchange: Exchange) -> Iterator[str]:
+def _broken(exchange: Exchange, source: IPv4Address, target: IPv4Address, promise: Promise | None) -> Iterator[Problem]:
+    for said in exchange.broken(source, target, promise):
+        yield Problem(exchange.called[source], exchange.called[target], said)
+
+
+def _from_node(node: Node, exchange: Exchange) -> Iterator[Problem]:
     beyond = exchange.numbers.beyond
     for peer, pod, _ in exchange.asked_by(node):
-        yield from exchange.broken(node.ip, pod.address, nodes.node_to_pod(beyond, node, peer))
+        yield from _broken(exchange, node.ip, pod.address, nodes.node_to_pod(beyond, node, peer))
 
 
 @pytest.mark.scenario(6)
-def test_a_node_reaches_pods_as_the_mode_says(node: Node, exchange: Exchange) -> None:
+def test_a_node_reaches_pods_as_the_mode_says(node: Node, exchange: Exchange, inquiry: Inquiry) -> None:
     """Its own and those of other nodes reply to it, with a TTL that tells who routes; or they do not."""
-    _fail_if(_from_node(node, exchange))
+    _fail_if(inquiry.explained([*_from_node(node, exchange)]))
 
 
-def _to_nodes(node: Node, exchange: Exchange) -> Iterator[str]:
+def _to_nodes(node: Node, exchange: Exchange) -> Iterator[Problem]:
     for pod in node.pods:
         for peer in exchange.fleet.nodes:
             promise = nodes.pod_to_node(exchange.numbers.beyond, exchange.cluster, node, peer)
-            yield from exchange.broken(pod.address, peer.ip, promise)
+            yield from _broken(exchange, pod.address, peer.ip, promise)
 
 
 @pytest.mark.scenario(6)
-def test_pods_reach_nodes_as_the_mode_says(node: Node, exchange: Exchange) -> None:
+def test_pods_reach_nodes_as_the_mode_says(node: Node, exchange: Exchange, inquiry: Inquiry) -> None:
     """Their own one and the others reply to them; or they do not."""
-    _fail_if(_to_nodes(node, exchange))
+    _fail_if(inquiry.explained([*_to_nodes(node, exchange)]))
 
 
 def _sources(node: Node, exchange: Exchange) -> Iterator[str]:

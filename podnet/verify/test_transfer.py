@@ -1,12 +1,14 @@
 """Pods talk to each other by TCP and UDP, much and little, and nothing is lost, changed or stalls on the way."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from podnet.cluster import Node
 from podnet.verify import transfer
 from podnet.verify.exchange import Exchange
+from podnet.verify.inquiry import Inquiry, Problem
 from podnet.verify.transfer import SMALL, Told
 
 HINT = "where small packets pass, look at MTUs, and at checksums (`checksum_offload`)"
@@ -21,37 +23,43 @@ def _told(node: Node, exchange: Exchange) -> list[Told]:
     return told
 
 
-def _fail_if(problems: Iterator[str]) -> None:
+def _fail_if(problems: Iterable[str]) -> None:
     if said := "\n".join(problems):
         pytest.fail(said, pytrace=False)
 
 
-def _small(node: Node, exchange: Exchange) -> Iterator[str]:
+def _between(exchange: Exchange, told: Told, said: str) -> Problem:
+    return Problem(exchange.called[told.source], exchange.called[told.target], said)
+
+
+def _small(node: Node, exchange: Exchange) -> Iterator[Problem]:
     for each in _told(node, exchange):
         wanted = exchange.connected(node, exchange.home(each.target))
         pair = exchange.pair(each.source, each.target, transfer.KINDS[each.kind])
         if wanted and each.problem and each.size == SMALL:
-            yield f"{pair}: expected {each.size} bytes there and back, saw {each.problem}"
+            yield _between(exchange, each, f"{pair}: expected {each.size} bytes there and back, saw {each.problem}")
         elif wanted and not each.problem and each.peer != each.source:
-            yield f"{pair}: expected to be seen as {each.source}, was seen as {each.peer}"
+            yield _between(exchange, each, f"{pair}: expected to be seen as {each.source}, was seen as {each.peer}")
         elif not wanted and not each.problem:
-            yield f"{pair}: expected nothing to pass, saw {each.size} bytes there and back"
+            yield _between(exchange, each, f"{pair}: expected nothing to pass, saw {each.size} bytes there and back")
 
 
 @pytest.mark.scenario(5)
-def test_pods_talk_by_tcp_and_udp_as_the_mode_says(node: Node, exchange: Exchange) -> None:
+def test_pods_talk_by_tcp_and_udp_as_the_mode_says(node: Node, exchange: Exchange, inquiry: Inquiry) -> None:
     """Where pings pass, so do TCP and UDP, under the pod's own address; where none may pass, neither do these."""
-    _fail_if(_small(node, exchange))
+    _fail_if(inquiry.explained([*_small(node, exchange)]))
 
 
-def _large(node: Node, exchange: Exchange) -> Iterator[str]:
+def _large(node: Node, exchange: Exchange) -> Iterator[Problem]:
     for each in _told(node, exchange):
         pair = exchange.pair(each.source, each.target, transfer.KINDS[each.kind])
         if each.size != SMALL and each.problem:
-            yield f"{pair}: expected {each.size} bytes there and back, saw {each.problem}; {HINT}"
+            said = f"{pair}: expected {each.size} bytes there and back, saw {each.problem}; {HINT}"
+            largest = exchange.cluster.underlay_mtu - exchange.numbers.less
+            yield replace(_between(exchange, each, said), size=largest)
 
 
 @pytest.mark.scenario(5)
-def test_large_transfers_arrive_whole(node: Node, exchange: Exchange) -> None:
+def test_large_transfers_arrive_whole(node: Node, exchange: Exchange, inquiry: Inquiry) -> None:
     """1 MiB by TCP, a UDP datagram as large as the pod's MTU allows and one in fragments come back unchanged."""
-    _fail_if(_large(node, exchange))
+    _fail_if(inquiry.explained([*_large(node, exchange)]))

@@ -10,7 +10,7 @@ import pytest
 from podnet import boot, modes
 from podnet.state import Address, Nic, Route, State, Sysctl
 from podnet.verify.causes import End, Host, Trip, causes
-from podnet.verify.evidence import Evidence, Moved, Way
+from podnet.verify.evidence import Echoes, Evidence, Moved, Way
 from podnet.verify.refusals import Packet, Refusal, of_iptables, of_nft, risen
 from tests.core import goldens
 from tests.core.examples import cluster
@@ -51,7 +51,9 @@ def without(kind: str, /, **fields: object) -> Change:
     """Take away the items of a table that have these fields."""
 
     def change(have: State) -> State:
-        kept = frozenset(item for item in getattr(have, kind) if any(getattr(item, k) != v for k, v in fields.items()))
+        kept = frozenset(
+            item for item in getattr(have, kind) if any(getattr(item, k, None) != v for k, v in fields.items())
+        )
         assert kept != getattr(have, kind)
         changed: dict[str, Any] = {kind: kept}
         return replace(have, **changed)
@@ -238,14 +240,24 @@ def test_what_leaves_and_does_not_arrive_was_lost_in_between() -> None:
 
 
 def test_pods_packets_that_are_lost_bare_are_told() -> None:
-    """Without a tunnel it is the count of forwarded packets that rises on one node only."""
+    """Without a tunnel it is the pods that tell: one has sent requests, and the other has received none."""
     more = {
-        ONE: Evidence(counted={"IpForwDatagrams": 6}),
-        TWO: Evidence(counted={"IpForwDatagrams": 0}),
+        ONE: Evidence(echoes={"podnet-pod1": Echoes(sent=6, received=6)}),
+        TWO: Evidence(echoes={"podnet-pod1": Echoes(sent=6, received=0)}),
     }
-    assert "pods' packets leave node1 bare (it forwarded 6) and do not arrive at node2" in first(
-        trip("host_gw", more=more)
-    )
+    for mode in ("host_gw", "macvlan"):
+        said = first(trip(mode, more=more))
+        assert said.startswith("node2: pods' packets leave node1 bare, and do not arrive at node2: a filter between")
+
+
+def test_a_pod_that_is_gone_is_told_before_what_it_took_along() -> None:
+    """Its cable goes with it, on whichever end of the way it is."""
+
+    def gone(have: State) -> State:
+        return replace(without("links", netns="podnet-pod1")(have), pods={})
+
+    for node in (ONE, TWO):
+        assert first(trip("vxlan", {node: gone})).startswith(f"{node}: missing pod: namespace podnet-pod1")
 
 
 def test_a_rule_that_counted_on_is_named_and_one_that_did_not_is_not() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from podnet.state import State, Sysctl
 from podnet.verify import capture, evidence
-from podnet.verify.evidence import MARK, Moved, Ping, Way
+from podnet.verify.evidence import MARK, Echoes, Moved, Ping, Way
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.inquiry import Inquiry, Problem
 from tests.core.examples import cluster
@@ -43,9 +43,11 @@ ANSWER = {
     "way 192.168.58.12": "RTNETLINK answers: Network is unreachable\nrefused",
     "settings": "net/ipv4/conf/all/rp_filter:1\nnet/ipv4/ip_forward:1",
     "pod podnet-pod1": "net/ipv4/ip_default_ttl:64",
+    "echoes before podnet-pod1": "Icmp: InEchos OutEchos\nIcmp: 5 7",
     "links before": json.dumps([link("eth0", 5, 5, 0)]),
     "counters before": counters(7, 1),
     "iptables before": saved(3),
+    "echoes after podnet-pod1": "Icmp: InEchos OutEchos\nIcmp: 5 13",
     "links after": json.dumps([link("eth0", 11, 5, 2), link("new0", 1, 0, 0)]),
     "counters after": counters(13, 4),
     "iptables after": saved(9),
@@ -70,6 +72,7 @@ def test_an_answer_is_read() -> None:
     assert read.number("net/ipv4/conf/all/rp_filter") == 1
     assert read.number("net/ipv4/conf/nobody/rp_filter") == 0
     assert read.pod_settings == {"podnet-pod1": frozenset({Sysctl("net/ipv4/ip_default_ttl", "64")})}
+    assert read.echoes == {"podnet-pod1": Echoes(sent=6, received=0)}
     assert read.moved == {"eth0": Moved(6, 0, 2), "new0": Moved(1, 0, 0)}
     assert (read.counted["IpForwDatagrams"], read.counted["TcpExtIPReversePathFilter"]) == (6, 3)
     assert [*read.risen.values()] == [6]

@@ -114,7 +114,7 @@ def links(p: Place) -> dict[str, Damage]:
             "port blocked": Damage(f"bridge link set dev {dev} state 0", f"wrong bridge port: {dev}: blocked is on"),
             "port isolated": Damage(f"bridge link set dev {dev} isolated on", "isolated is on"),
             "port neither learns nor is flooded": Damage(
-                f"bridge link set dev {dev} learning off flood off", "learning is off; flood is off"
+                f"bridge link set dev {dev} learning off flood off", "flood is off"
             ),
             "hairpin off": Damage(f"bridge link set dev {dev} hairpin off", "hairpin is off"),
         }
@@ -216,9 +216,9 @@ def routes(p: Place) -> dict[str, Damage]:
             undo="sysctl -q -w net/ipv4/conf/all/rp_filter=0",
         )
         found["underlay route to a peer blackholed"] = Damage(
-            f"ip route add blackhole {p.peer.ip}/32",
-            f"wrong underlay route: the way to {p.peer.name}, {p.peer.ip}",
-            undo=f"ip route del blackhole {p.peer.ip}/32",
+            f"ip route add blackhole {p.far.ip}/32",
+            f"wrong underlay route: the way to {p.far.name}, {p.far.ip}",
+            undo=f"ip route del blackhole {p.far.ip}/32",
         )
     if b := p.bare:
         found["route to a peer by a gateway that nobody is"] = Damage(
@@ -458,6 +458,10 @@ def firewall(p: Place) -> dict[str, Damage]:
                 "", "do not arrive at .*a filter between", wire=f"match ip src {p.cluster.network}"
             ),
         }
+    if p.has_own_wire:
+        found["pods' packets lost on the underlay"] = Damage(
+            "", "do not arrive at .*a filter between", wire=f"match ip src {p.cluster.network}"
+        )
     return found
 
 

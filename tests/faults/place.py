@@ -115,6 +115,12 @@ class Place:
         return next((peer for peer in peers if self.route and peer.pod_subnet.subnet_of(self.route.to)), peers[0])
 
     @cached_property
+    def far(self) -> Node:
+        """The peer that `through` leads to."""
+        peers = self.cluster.peers(self.node)
+        return next(peer for peer in peers if self.through and peer.pod_subnet.subnet_of(self.through.to))
+
+    @cached_property
     def neighbour(self) -> Neighbour | None:
         """The next hop of `through`."""
         return next((item for item in self.want.neighbours if self.through and item.to == self.through.via), None)

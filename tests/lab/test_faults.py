@@ -45,3 +45,17 @@ def test_damage_is_caught_and_its_cause_is_named(at: At, mode: str) -> None:
         assert result.caught, name
         assert result.right, f"{name}: {result.cause}"
     assert at.verify(mode=mode).code == 0
+
+
+def test_captures_show_where_packets_end(at: At, mode: str) -> None:
+    """On request a failure shows what both ends see: here requests that leave one node, and get no reply."""
+    target, other = at.cluster.node("node2").pods[0].address, at.cluster.node("node1").pods[0].address
+    at.sh("node2", f"iptables -t raw -I PREROUTING -s {other} -j DROP")
+    at.sh("node2", "iptables -I INPUT -p udp --dport 8472 -j DROP")
+    done = at.verify("podnet/verify/test_reach.py", "--captures", mode=mode)
+    at.sh("node2", f"iptables -t raw -D PREROUTING -s {other} -j DROP")
+    at.sh("node2", "iptables -D INPUT -p udp --dport 8472 -j DROP")
+    assert done.code == 1, done.said
+    sender, _, receiver = done.out.partition("as node1 sees it:")[2].partition("as node2 sees it:")
+    assert f"{other} > {target}: ICMP echo request" in sender
+    assert "ICMP echo reply" not in receiver.partition("cause:")[0]
