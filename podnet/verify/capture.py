@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from podnet.verify.probe import HEADERS
+from podnet.verify.mesh.probe import HEADERS
 
 ETHERNET = 14
 IPV4 = 20

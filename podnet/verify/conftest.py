@@ -12,14 +12,15 @@ from podnet.errors import ClusterError
 from podnet.facts import node as tables
 from podnet.modes import Mode
 from podnet.state import State
-from podnet.verify import observed, reach, sampling
-from podnet.verify.exchange import Exchange
+from podnet.verify.diagnosis.inquiry import Explains, Inquiry, Unexplained, keys
 from podnet.verify.fleet import Answer, Fleet
-from podnet.verify.inquiry import Explains, Inquiry, Unexplained, keys
+from podnet.verify.mesh import reach, sampling
+from podnet.verify.mesh.reach import Mesh
 from podnet.verify.numbers import NUMBERS, Numbers
-from podnet.verify.observing import Observation, observe
 from podnet.verify.plugin import ANSWERS, FLEET, HERE, MESH, NOT_ASKED, NOT_LOOKED_AT, OBSERVATION, RUN
-from podnet.verify.reach import Mesh
+from podnet.verify.strangers import observed
+from podnet.verify.strangers.observing import Observation, observe
+from podnet.verify.traffic.exchange import Exchange
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -17,12 +17,15 @@ import pytest
 
 from podnet import inventory as ours
 from podnet.errors import ClusterError
-from podnet.verify import inventory, matrix, observed, report, sampling
+from podnet.verify import inventory
 from podnet.verify.fleet import Answer, Fleet, SshConfig, connect, outsider
+from podnet.verify.mesh import matrix, sampling
+from podnet.verify.mesh.reach import Mesh
 from podnet.verify.numbers import NUMBERS
-from podnet.verify.observing import Observation
-from podnet.verify.reach import Mesh
-from podnet.verify.report import Run
+from podnet.verify.reporting import report
+from podnet.verify.reporting.report import Run
+from podnet.verify.strangers import observed
+from podnet.verify.strangers.observing import Observation
 
 HERE = Path(__file__).parent
 DISRUPTIVE = HERE / "disruptive"

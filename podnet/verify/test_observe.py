@@ -7,11 +7,11 @@ import pytest
 
 from podnet.cluster import Node
 from podnet.verify.fleet import Answer, Fleet
-from podnet.verify.observed import Subject
-from podnet.verify.observing import Observation, script_of_pings
-from podnet.verify.passage import insides, passage
-from podnet.verify.scene import Scene
-from podnet.verify.ways import devices, ways
+from podnet.verify.strangers.observed import Subject
+from podnet.verify.strangers.observing import Observation, script_of_pings
+from podnet.verify.strangers.passage import insides, passage
+from podnet.verify.strangers.scene import Scene
+from podnet.verify.strangers.ways import devices, ways
 
 Record = Callable[[str], None]
 

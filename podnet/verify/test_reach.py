@@ -3,9 +3,9 @@
 import pytest
 
 from podnet.cluster import Node
-from podnet.verify.inquiry import Explains, Problem
-from podnet.verify.probe import LARGER, LARGEST, SMALL, WAY
-from podnet.verify.reach import Mesh
+from podnet.verify.diagnosis.inquiry import Explains, Problem
+from podnet.verify.mesh.probe import LARGER, LARGEST, SMALL, WAY
+from podnet.verify.mesh.reach import Mesh
 
 
 def _fail_if_wrong(mesh: Mesh, node: Node, size: str, inquiry: Explains) -> None:

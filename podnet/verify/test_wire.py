@@ -7,10 +7,10 @@ import pytest
 from podnet.cluster import Cluster, Node
 from podnet.verify import capture
 from podnet.verify.capture import PATTERN, NotCapturedError, Packet
+from podnet.verify.diagnosis.inquiry import Explains, Problem
 from podnet.verify.fleet import Fleet
-from podnet.verify.inquiry import Explains, Problem
+from podnet.verify.mesh.probe import label
 from podnet.verify.numbers import Numbers, Wrapping
-from podnet.verify.probe import label
 
 
 def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Packet]:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from podnet.state import State, Sysctl
-from podnet.verify import capture, evidence
-from podnet.verify.evidence import MARK, Echoes, Moved, Ping, Way
+from podnet.verify import capture
+from podnet.verify.diagnosis import evidence
+from podnet.verify.diagnosis.evidence import MARK, Echoes, Moved, Ping, Way
+from podnet.verify.diagnosis.inquiry import Inquiry, Problem
 from podnet.verify.fleet import Answer, Fleet
-from podnet.verify.inquiry import Inquiry, Problem
 from tests.core.examples import cluster
 
 PEER = IPv4Address("192.168.56.12")

@@ -12,12 +12,12 @@ import pytest
 
 from podnet.cluster import Cluster, Node, Pod
 from podnet.marks import FIRST
-from podnet.verify import matrix, probe, sampling
 from podnet.verify.entering import by_name
 from podnet.verify.fleet import Answer
+from podnet.verify.mesh import matrix, probe, sampling
+from podnet.verify.mesh.probe import HOST, LARGER, LARGEST, MARK, SMALL, WAY, Reply, Sizes
+from podnet.verify.mesh.reach import Mesh, sizes_of
 from podnet.verify.numbers import NUMBERS
-from podnet.verify.probe import HOST, LARGER, LARGEST, MARK, SMALL, WAY, Reply, Sizes
-from podnet.verify.reach import Mesh, sizes_of
 
 LONGEST_WORD = 128 * 1024  # linux/binfmts.h, MAX_ARG_STRLEN
 REPLIED = "PING {0}\n64 bytes from {0}: icmp_seq=1 ttl={1} time=0.021 ms"

@@ -24,12 +24,13 @@ from podnet.state import (
     Vxlan,
     Wireguard,
 )
-from podnet.verify import entering, filtering, observing
-from podnet.verify.filtering import ACCEPT, DROP, MASQUERADE, Packet
+from podnet.verify import entering
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import NUMBERS
-from podnet.verify.observed import differences, findings, fitted, told
-from podnet.verify.scene import Finding, Inside, Scene, Seen, Tunnel
+from podnet.verify.strangers import filtering, observing
+from podnet.verify.strangers.filtering import ACCEPT, DROP, MASQUERADE, Packet
+from podnet.verify.strangers.observed import differences, findings, fitted, told
+from podnet.verify.strangers.scene import Finding, Inside, Scene, Seen, Tunnel
 from tests.core import goldens
 from tests.core.examples import cluster
 

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from podnet.cluster import Cluster
-from podnet.verify import probe, report, topology
 from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.mesh import probe
+from podnet.verify.mesh.probe import WAY, Reply
+from podnet.verify.mesh.reach import Mesh
 from podnet.verify.numbers import NUMBERS
-from podnet.verify.observed import told
-from podnet.verify.observing import Observation
-from podnet.verify.probe import WAY, Reply
-from podnet.verify.reach import Mesh
-from podnet.verify.report import Outcome, Run
-from podnet.verify.scene import Scene, Seen
+from podnet.verify.reporting import report, topology
+from podnet.verify.reporting.report import Outcome, Run
+from podnet.verify.strangers.observed import told
+from podnet.verify.strangers.observing import Observation
+from podnet.verify.strangers.scene import Scene, Seen
 from tests.core.goldens import mode as module
 from tests.core.test_mesh import everything, mesh, names, of, small
 

@@ -11,13 +11,13 @@ import pytest
 from podnet.cluster import Cluster, Node, Pod
 from podnet.modes import wanted
 from podnet.state import Device
-from podnet.verify import counters, nodes, transfer
-from podnet.verify.counters import Burst, Rise
-from podnet.verify.exchange import Exchange
 from podnet.verify.fleet import Answer, Fleet, SshConfig, outsider
-from podnet.verify.nodes import Promise, Source
 from podnet.verify.numbers import ALONE, APART, NUMBERS, ROUTED, SEALED, Beyond
-from podnet.verify.transfer import End, NotToldError, Ports, Seen, Told
+from podnet.verify.traffic import counters, nodes, transfer
+from podnet.verify.traffic.counters import Burst, Rise
+from podnet.verify.traffic.exchange import Exchange
+from podnet.verify.traffic.nodes import Promise, Source
+from podnet.verify.traffic.transfer import End, NotToldError, Ports, Seen, Told
 from tests.core import goldens
 from tests.core.examples import cluster
 from tests.core.test_mesh import LONGEST_WORD

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from podnet.marks import FIRST
-from podnet.verify import transfer
 from podnet.verify.entering import by_name
-from podnet.verify.transfer import End
+from podnet.verify.traffic import transfer
+from podnet.verify.traffic.transfer import End
 from tests.lab.at import At, Done, until
 
 OUTSIDE = "node4"

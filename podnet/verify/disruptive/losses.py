@@ -14,8 +14,8 @@ from podnet import pods
 from podnet.cluster import Node, Pod
 from podnet.marks import Marks
 from podnet.verify.fleet import Fleet
+from podnet.verify.mesh.probe import label
 from podnet.verify.numbers import Numbers
-from podnet.verify.probe import label
 
 INTERVAL = 0.01  # seconds
 LONGEST = 600  # seconds: what nobody ends ends then

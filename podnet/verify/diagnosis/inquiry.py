@@ -10,9 +10,10 @@ from podnet.cluster import Cluster, Node
 from podnet.facts import node as tables
 from podnet.keys import resolve
 from podnet.state import Ipip, State, Vxlan, Wireguard
-from podnet.verify import capture, evidence
-from podnet.verify.causes import End, Host, Trip, cables_of, causes
-from podnet.verify.evidence import Evidence, Ping
+from podnet.verify import capture
+from podnet.verify.diagnosis import evidence
+from podnet.verify.diagnosis.causes import End, Host, Trip, cables_of, causes
+from podnet.verify.diagnosis.evidence import Evidence, Ping
 from podnet.verify.fleet import Answer, Fleet
 
 TUNNELS = (Vxlan, Ipip, Wireguard)

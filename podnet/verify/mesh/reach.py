@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from podnet.cluster import Cluster, Node
-from podnet.verify import probe
 from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.mesh import probe
+from podnet.verify.mesh.probe import LARGER, LARGEST, SMALL, WAY, Refusal, Reply, Sizes, label
+from podnet.verify.mesh.sampling import Sample
 from podnet.verify.numbers import OWN, Numbers
-from podnet.verify.probe import LARGER, LARGEST, SMALL, WAY, Refusal, Reply, Sizes, label
-from podnet.verify.sampling import Sample
 
 
 def routed(numbers: Numbers) -> bool:

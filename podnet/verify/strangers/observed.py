@@ -14,9 +14,9 @@ from typing import TypeAlias
 
 from podnet.cluster import Node
 from podnet.verify.numbers import Numbers
-from podnet.verify.passage import insides, passage
-from podnet.verify.scene import Finding, Scene, largest
-from podnet.verify.ways import devices, ways
+from podnet.verify.strangers.passage import insides, passage
+from podnet.verify.strangers.scene import Finding, Scene, largest
+from podnet.verify.strangers.ways import devices, ways
 
 Subject: TypeAlias = Callable[[Scene, Node], Iterator[Finding]]
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from podnet.cluster import Node
 from podnet.state import FdbEntry, Ipip, Link, Route, State, Vxlan, WgPeer, Wireguard
-from podnet.verify.scene import Finding, Scene, Teller, Tunnel, listed, lookup
+from podnet.verify.strangers.scene import Finding, Scene, Teller, Tunnel, listed, lookup
 
 UNICAST = "unicast"
 FLOOD = "00:00:00:00:00:00"

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from podnet.cluster import Cluster, Node
 from podnet.state import MAIN, Bridge, Ipip, Link, Route, State, Sysctl, Vxlan, Wireguard
-from podnet.verify.filtering import Filters
 from podnet.verify.numbers import Numbers
+from podnet.verify.strangers.filtering import Filters
 
 Tunnel: TypeAlias = Vxlan | Ipip | Wireguard
 

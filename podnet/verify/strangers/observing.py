@@ -14,11 +14,11 @@ from podnet.facts.chains import SCRIPT as FIREWALL
 from podnet.facts.reading import documents, strictly
 from podnet.modes import Mode
 from podnet.state import State
-from podnet.verify import filtering
 from podnet.verify.entering import by_path
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import Numbers
-from podnet.verify.scene import Inside, Scene, Seen
+from podnet.verify.strangers import filtering
+from podnet.verify.strangers.scene import Inside, Scene, Seen
 
 SETTINGS = (
     "net/ipv4/ip_forward",

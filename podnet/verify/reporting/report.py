@@ -15,12 +15,14 @@ from podnet import rendering
 from podnet.cluster import Node
 from podnet.facts import node as tables
 from podnet.state import State
-from podnet.verify import matrix, observed, probe, topology
 from podnet.verify.fleet import Answer, Fleet
-from podnet.verify.matrix import UNTRIED, Cell
+from podnet.verify.mesh import matrix, probe
+from podnet.verify.mesh.matrix import UNTRIED, Cell
+from podnet.verify.mesh.reach import Mesh
 from podnet.verify.numbers import Numbers
-from podnet.verify.observing import Observation
-from podnet.verify.reach import Mesh
+from podnet.verify.reporting import topology
+from podnet.verify.strangers import observed
+from podnet.verify.strangers.observing import Observation
 
 JUNIT, HTML = "junit.xml", "report.html"
 WHOLE = 128

@@ -11,12 +11,12 @@ from typing import TypeVar
 import pytest
 
 from podnet.cluster import Cluster, Node, Pod
-from podnet.verify import nodes, transfer
 from podnet.verify.fleet import Answer, Fleet
-from podnet.verify.nodes import Promise, Source
+from podnet.verify.mesh.probe import label
 from podnet.verify.numbers import Numbers
-from podnet.verify.probe import label
-from podnet.verify.transfer import (
+from podnet.verify.traffic import nodes, transfer
+from podnet.verify.traffic.nodes import Promise, Source
+from podnet.verify.traffic.transfer import (
     DEADLINE,
     LARGE,
     LONG,

@@ -5,8 +5,8 @@ from ipaddress import IPv4Address
 
 from podnet.cluster import Node, Pod
 from podnet.state import Bridge
-from podnet.verify.filtering import ACCEPT, DROP, MASQUERADE, Outcome, Packet
-from podnet.verify.scene import OUTSIDE, Finding, Inside, Scene, Teller, largest, listed, lookup
+from podnet.verify.strangers.filtering import ACCEPT, DROP, MASQUERADE, Outcome, Packet
+from podnet.verify.strangers.scene import OUTSIDE, Finding, Inside, Scene, Teller, largest, listed, lookup
 
 MEET = "net/bridge/bridge-nf-call-iptables"
 STRICT = "1"
