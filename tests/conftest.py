@@ -45,6 +45,7 @@ def run(*words: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests together (`--dist loadgroup`), and VMs in two rows: emulated, more at once are no faster."""
     for item in items:
