@@ -5,7 +5,7 @@ PYINFRA = .venv/bin/pyinfra
 LAB = .venv/bin/podnet lab
 HOSTS = node1,node2,node3
 # Most of the time is spent waiting for hosts. What takes longest begins first.
-SIDE_BY_SIDE = --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE = --numprocesses 3 --dist loadfile --no-loadscope-reorder
 VALIDATE = tests/vagrant/test_validate.py
 
 test: setup lint  ## the whole test run: lint, types, core tests, lab tests, `vagrant validate`

@@ -8,6 +8,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # xdist has no types
 
 from tests import shown
 from tests.lab.proof import HAS, LACKS, MODES
@@ -18,7 +19,7 @@ SHOWN: set[shown.Shown] = set()
 LABS: set[str] = set()
 KINDS_OF_LABS = {"lab", "vms"}
 ROOT = Path(__file__).parents[1]
-VMS, LONGEST = ROOT / "tests" / "vms", "test_modes.py"
+LONGEST = "/test_modes.py"
 
 
 @pytest.fixture(scope="session")
@@ -45,13 +46,17 @@ def run(*words: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests together (`--dist loadgroup`), and VMs in two rows: emulated, more at once are no faster."""
-    for item in items:
-        on_vms = VMS in item.path.parents
-        group = "vms" if on_vms and item.path.name != LONGEST else str(item.path.relative_to(ROOT))
-        item.add_marker(pytest.mark.xdist_group(group))
+class Rows(LoadFileScheduling):  # type: ignore[misc]  # see above
+    """A file's tests together, and VMs in two rows: emulated, more of them at once are no faster."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "vms" if file.startswith("tests/vms/") and not file.endswith(LONGEST) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Rows:
+    """Deal tests out to workers so."""
+    return Rows(config, log)
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
