@@ -4,15 +4,17 @@ PYTEST = .venv/bin/pytest
 PYINFRA = .venv/bin/pyinfra
 LAB = .venv/bin/podnet lab
 HOSTS = node1,node2,node3
+# Most of the time is spent waiting for hosts. What takes longest begins first.
+SIDE_BY_SIDE = --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 VALIDATE = tests/vagrant/test_validate.py
 
 test: setup lint  ## the whole test run: lint, types, core tests, lab tests, `vagrant validate`
 	@./setup packages-vagrant.txt
 	if command -v vagrant; then $(PYTEST) $(VALIDATE); else echo "no vagrant here: the Vagrantfile is not validated"; fi
-	$(PYTEST) tests --numprocesses 2 --dist loadfile
+	$(PYTEST) tests/vms tests/lab tests/core $(SIDE_BY_SIDE)
 
 test-fast: setup lint  ## core tests and labs of containers, no VMs
-	$(PYTEST) tests/core tests/lab --numprocesses 2 --dist loadfile
+	$(PYTEST) tests/lab tests/core $(SIDE_BY_SIDE)
 
 check: setup lint  ## lint, types and core tests: no lab, under a minute
 	$(PYTEST) tests/core

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from podnet.verify.probe import LARGER, LARGEST, SMALL
+from podnet.verify.mesh.probe import LARGER, LARGEST, SMALL
 from tests.lab.at import CLONE, At
 
 SIZES = (3, 8, 16)

@@ -1,6 +1,7 @@
 """What several tests stand on and what takes seconds: made once a session."""
 
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -17,6 +18,7 @@ SHOWN: set[shown.Shown] = set()
 LABS: set[str] = set()
 KINDS_OF_LABS = {"lab", "vms"}
 ROOT = Path(__file__).parents[1]
+VMS, LONGEST = ROOT / "tests" / "vms", "test_modes.py"
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +43,15 @@ def run(*words: str) -> None:
     """Run a command that must succeed, and show all that it said if it does not."""
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests together (`--dist loadgroup`), and VMs in two rows: emulated, more at once are no faster."""
+    for item in items:
+        on_vms = VMS in item.path.parents
+        group = "vms" if on_vms and item.path.name != LONGEST else str(item.path.relative_to(ROOT))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
@@ -73,7 +84,7 @@ def _read(said: str) -> shown.Shown:
 def _untrue(config: pytest.Config) -> bool:
     """Say whether this was a whole run, and has shown something else than the docs say."""
     options = config.option
-    whole = LABS >= KINDS_OF_LABS and config.args == ["tests"] and not (options.keyword or options.markexpr)
+    whole = LABS >= KINDS_OF_LABS and all(map(os.path.isdir, config.args)) and not (options.keyword or options.markexpr)
     if whole and not hasattr(config, "workerinput"):
         shown.save(SHOWN)
         return shown.table(SHOWN) != shown.in_docs()

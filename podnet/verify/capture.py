@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from podnet.verify.probe import HEADERS
+from podnet.verify.mesh.probe import HEADERS
 
 ETHERNET = 14
 IPV4 = 20
@@ -68,8 +68,10 @@ def with_pattern(to: IPv4Address, size: int) -> str:
     return f"ping -n -c 3 -i 0.2 -w {DEADLINE} -M do -s {size - HEADERS} -p {PATTERN.hex()} {to}"
 
 
-def script(uplink: str, wanted: str, netns: str, ping: str, packets: int) -> str:
-    """Spell: capture what passes the filter `wanted` on `uplink`, while the pod runs `ping`, one of the two above.
+def script(uplink: str, wanted: str, enter: str, ping: str, packets: int) -> str:
+    """Spell: capture what passes the filter `wanted` on `uplink`, while a pod runs `ping`.
+
+    `ping` is one of the two above behind `enter POD`, and `enter` says how that is done (podnet.verify.entering).
 
     tcpdump ends by itself when it has seen as many `packets`; if none is expected, or nobody knows how many, it is
     ended when ping has come to its end. The ping waits until it listens. The file's name ends like this because
@@ -78,6 +80,7 @@ def script(uplink: str, wanted: str, netns: str, ping: str, packets: int) -> str
     listen = f"tcpdump -i {uplink} -nn --immediate-mode -U{f' -c {packets}' if packets else ''}"
     within, end = (DEADLINE, "") if packets else (2 * DEADLINE, "kill -INT $!\n")
     return f"""set -eu
+{enter}
 if ! command -v tcpdump >/dev/null; then echo "tcpdump is needed: install it" >&2; exit 1; fi
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
@@ -85,7 +88,7 @@ timeout -s INT {within} {listen} -w "$folder/wire.pcap" '{wanted}' 2>"$folder/sa
 until grep -q 'listening on' "$folder/said"; do
   if ! kill -0 $!; then cat "$folder/said" >&2; exit 1; fi
 done
-ip netns exec {netns} {ping} >&2 || echo lost >&2
+{ping} >&2 || echo lost >&2
 {end}wait $! || cat "$folder/said" >&2
 echo '{MARK}'
 od -An -v -tx1 "$folder/wire.pcap"

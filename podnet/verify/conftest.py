@@ -1,6 +1,7 @@
 """What the tests beside this file stand on; other people's tests see none of it."""
 
 import importlib
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,13 +12,15 @@ from podnet.errors import ClusterError
 from podnet.facts import node as tables
 from podnet.modes import Mode
 from podnet.state import State
-from podnet.verify import reach, sampling
-from podnet.verify.exchange import Exchange
+from podnet.verify.diagnosis.inquiry import Explains, Inquiry, Unexplained, keys
 from podnet.verify.fleet import Answer, Fleet
-from podnet.verify.inquiry import Inquiry
+from podnet.verify.mesh import reach, sampling
+from podnet.verify.mesh.reach import Mesh
 from podnet.verify.numbers import NUMBERS, Numbers
-from podnet.verify.plugin import FLEET, HERE, MESH, NOT_ASKED, NOT_LOOKED_AT, RUN
-from podnet.verify.reach import Mesh
+from podnet.verify.plugin import ANSWERS, FLEET, HERE, MESH, NOT_ASKED, NOT_LOOKED_AT, OBSERVATION, RUN
+from podnet.verify.strangers import observed
+from podnet.verify.strangers.observing import Observation, observe
+from podnet.verify.traffic.exchange import Exchange
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -25,12 +28,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "node" in metafunc.fixturenames:
         fleet = metafunc.config.stash.get(FLEET, None)
         skip = pytest.param(None, marks=pytest.mark.skip(reason=NOT_ASKED), id="no-hosts")
-        params = [pytest.param(node, id=node.name) for node in fleet.nodes] if fleet else [skip]
-        metafunc.parametrize("node", params)
+        params = [pytest.param(node.name, id=node.name) for node in fleet.nodes] if fleet else [skip]
+        metafunc.parametrize("node", params, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note which scenarios a test shows, for JUnit; skip, and say so, where no hosts were named."""
+    """Note which scenarios a test shows, for JUnit; skip, and say so, where no hosts were named.
+
+    What is not asked of somebody else's hosts is left out like the files that nobody asked for.
+    """
+    if config.getoption("observe"):
+        items[:] = [item for item in items if not (HERE in item.path.parents and item.get_closest_marker("of_ours"))]
     for item in items:
         item.user_properties.extend(("scenario", n) for mark in item.iter_markers("scenario") for n in mark.args)
     if FLEET not in config.stash:
@@ -41,8 +49,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def fleet(pytestconfig: pytest.Config) -> Fleet:
-    """Return the hosts that `--hosts` named."""
-    return pytestconfig.stash[FLEET]
+    """Return the hosts that `--hosts` named; of strangers' pods, those that can be entered."""
+    fleet = pytestconfig.stash[FLEET]
+    if not pytestconfig.getoption("observe"):
+        return fleet
+    try:
+        seen = observe(fleet, _mode(pytestconfig), NUMBERS[pytestconfig.getoption("mode")])
+    except ClusterError as e:
+        pytest.fail(str(e), pytrace=False)
+    pytestconfig.stash[OBSERVATION] = seen
+    if run := pytestconfig.stash.get(RUN, None):
+        run.observation = seen
+    return seen.fleet
+
+
+@pytest.fixture
+def node(request: pytest.FixtureRequest, fleet: Fleet) -> Node:
+    """Return the node of that name."""
+    return next(node for node in fleet.nodes if node.name == request.param)
+
+
+@pytest.fixture(scope="session")
+def observation(fleet: Fleet, pytestconfig: pytest.Config) -> Observation:  # noqa: ARG001  # it is who has looked
+    """Return what was seen of somebody else's cluster."""
+    return pytestconfig.stash[OBSERVATION]
 
 
 @pytest.fixture(scope="session")
@@ -54,15 +84,20 @@ def cluster(fleet: Fleet) -> Cluster:
 @pytest.fixture(scope="session")
 def mode(pytestconfig: pytest.Config) -> Mode:
     """Return the mode that the hosts should be in."""
+    return _mode(pytestconfig)
+
+
+def _mode(pytestconfig: pytest.Config) -> Mode:
     module: Any = importlib.import_module(f"podnet.modes.{pytestconfig.getoption('mode')}")
     mode: Mode = module
     return mode
 
 
 @pytest.fixture(scope="session")
-def numbers(pytestconfig: pytest.Config) -> Numbers:
-    """Return what the mode promises to whoever looks from outside."""
-    return NUMBERS[pytestconfig.getoption("mode")]
+def numbers(pytestconfig: pytest.Config, fleet: Fleet) -> Numbers:  # noqa: ARG001  # it is who has looked
+    """Return what the mode promises to whoever looks from outside; of strangers, as their pods' side has it."""
+    seen = pytestconfig.stash.get(OBSERVATION, None)
+    return observed.fitted(seen.scene) if seen else NUMBERS[pytestconfig.getoption("mode")]
 
 
 @pytest.fixture(scope="session")
@@ -77,9 +112,16 @@ def want(mode: Mode, fleet: Fleet) -> dict[str, State]:
 @pytest.fixture(scope="session")
 def answers(want: dict[str, State], fleet: Fleet, pytestconfig: pytest.Config) -> dict[str, Answer]:
     """Have every node print its tables, by one remote command each."""
-    found = fleet.run_all(lambda node: tables.script(**tables.asked(want[node.name])))
-    if run := pytestconfig.stash.get(RUN, None):
-        run.answers = found
+    return _tables(fleet, want, pytestconfig)
+
+
+def _tables(fleet: Fleet, want: dict[str, State], pytestconfig: pytest.Config) -> dict[str, Answer]:
+    """Ask once, whoever wants to know first."""
+    if (found := pytestconfig.stash.get(ANSWERS, None)) is None:
+        found = fleet.run_all(lambda node: tables.script(**tables.asked(want[node.name])))
+        pytestconfig.stash[ANSWERS] = found
+        if run := pytestconfig.stash.get(RUN, None):
+            run.answers = found
     return found
 
 
@@ -87,7 +129,7 @@ def answers(want: dict[str, State], fleet: Fleet, pytestconfig: pytest.Config) -
 def told(answers: dict[str, Answer], cluster: Cluster) -> dict[str, str]:
     """Collect the public keys of the nodes that have any."""
     found = {name: tables.parse(answer.printed.splitlines()) for name, answer in answers.items() if not answer.problem}
-    return {name: key for name, have in found.items() if (key := have.keys.get(cluster.marks.alias))}
+    return keys(found, cluster)
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +137,8 @@ def exchange(fleet: Fleet, numbers: Numbers, pytestconfig: pytest.Config) -> Exc
     """Have all pods, nodes and the host outside talk to each other."""
     exchange = Exchange(fleet, numbers)
     exchange.run()
-    pytestconfig.stash[NOT_LOOKED_AT] = [line for line in (exchange.left_out, exchange.nobody_outside) if line]
+    outside = "" if pytestconfig.getoption("observe") else exchange.nobody_outside
+    pytestconfig.stash[NOT_LOOKED_AT] = [line for line in (exchange.left_out, outside) if line]
     return exchange
 
 
@@ -106,15 +149,12 @@ def have(node: Node, answers: dict[str, Answer]) -> State:
 
 
 @pytest.fixture(scope="session")
-def inquiry(
-    fleet: Fleet,
-    want: dict[str, State],
-    answers: dict[str, Answer],
-    told: dict[str, str],
-    pytestconfig: pytest.Config,
-) -> Inquiry:
+def inquiry(fleet: Fleet, request: pytest.FixtureRequest) -> Explains:
     """Return who finds out, once something has failed, which table on the way is wrong."""
-    return Inquiry(fleet, want, answers, told, captures=pytestconfig.getoption("captures"))
+    if OBSERVATION in request.config.stash:
+        return Unexplained()
+    want = request.getfixturevalue("want")
+    return Inquiry(fleet, want, partial(_tables, fleet, want, request.config), request.config.getoption("captures"))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import testinfra
 from testinfra.host import Host
 
 from podnet.cluster import Cluster, Node
+from podnet.verify.entering import by_name
 from podnet.verify.inventory import SSH_CONFIG
 
 PARALLEL = 32
@@ -40,11 +41,16 @@ class Fleet:
     cluster: Cluster
     hosts: Mapping[str, Host]
     outside: str = ""
-    nodes: tuple[Node, ...] = field(init=False)
+    nodes: tuple[Node, ...] = ()
+    entrances: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Keep the inventory's order."""
-        self.nodes = tuple(node for node in self.cluster.nodes if node.name in self.hosts)
+        self.nodes = self.nodes or tuple(node for node in self.cluster.nodes if node.name in self.hosts)
+
+    def enter(self, node: Node) -> str:
+        """Spell how the namespaces of a node's pods are entered."""
+        return self.entrances.get(node.name) or by_name(self.cluster.marks)
 
     def run(self, node: Node, script: str) -> Answer:
         """Run a shell script on one node."""

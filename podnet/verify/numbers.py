@@ -66,7 +66,8 @@ class Numbers:
     or None where they are to be seen as they are. Without `across`, or where pods have a wire of their own
     (`elsewhere`), nothing may be seen at all. Where packets leave or enter a node's pods they pass a device of the
     kernel's kind `switch`, if there is one; those of two pods of a node are switched there and not counted. Without
-    `comes_back` an apply is needed after a reboot.
+    `comes_back` an apply is needed after a reboot. `refuses`: not only a pod's own device refuses a larger packet, but
+    so do those by which its node sends.
     """
 
     same_node: int
@@ -76,6 +77,7 @@ class Numbers:
     wire: Callable[[Node, Node], Wrapping | None] = lambda _, __: None
     elsewhere: bool = False
     comes_back: bool = True
+    refuses: bool = True
     switch: str = ""
 
     @property

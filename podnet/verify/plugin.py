@@ -17,17 +17,29 @@ import pytest
 
 from podnet import inventory as ours
 from podnet.errors import ClusterError
-from podnet.verify import inventory, matrix, report, sampling
-from podnet.verify.fleet import Fleet, SshConfig, connect, outsider
+from podnet.verify import inventory
+from podnet.verify.fleet import Answer, Fleet, SshConfig, connect, outsider
+from podnet.verify.mesh import matrix, sampling
+from podnet.verify.mesh.reach import Mesh
 from podnet.verify.numbers import NUMBERS
-from podnet.verify.reach import Mesh
-from podnet.verify.report import Run
+from podnet.verify.reporting import report
+from podnet.verify.reporting.report import Run
+from podnet.verify.strangers import observed
+from podnet.verify.strangers.observing import Observation
 
 HERE = Path(__file__).parent
 DISRUPTIVE = HERE / "disruptive"
 """Where the tests are that change hosts."""
 OUTSIDE = HERE / "test_outside.py"
 """What needs a host that is no member."""
+STRANGERS = HERE / "test_observe.py"
+"""What asks whether hosts that somebody else set up do the same as podnet's would: with `--observe`."""
+NOT_WHILE_OBSERVING = {
+    "disruptive": "asks for what changes them",
+    "captures": "shows devices that podnet makes",
+    "outside": "asks for what podnet's rules promise",
+}
+"""Options that say nothing of hosts that somebody else set up."""
 
 NOT_ASKED = (
     "nothing is verified without --hosts or --inventory (for a lab: --hosts=node1,node2,node3); "
@@ -37,9 +49,12 @@ FLEET = pytest.StashKey[Fleet]()
 DATA = pytest.StashKey[Mapping[str, Mapping[str, Any]]]()
 """What the inventory says, host by host."""
 SSH_CONFIG = pytest.StashKey[SshConfig]()
+ANSWERS = pytest.StashKey[dict[str, Answer]]()
+"""What the hosts told of their tables, once they were asked."""
 MESH = pytest.StashKey[Mesh]()
 RUN = pytest.StashKey[Run]()
 NOT_LOOKED_AT = pytest.StashKey[list[str]]()
+OBSERVATION = pytest.StashKey[Observation]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,6 +78,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--disruptive",
         action="store_true",
         help="also run what changes hosts: applies, removes a member, reboots, switches modes; not for production",
+    )
+    group.addoption(
+        "--observe",
+        action="store_true",
+        help="somebody else set the hosts up: change nothing, and tell in what they are otherwise than the mode says",
     )
     group.addoption(
         "--other-mode",
@@ -93,19 +113,25 @@ def _at_least_one(text: str) -> int:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave alone what changes hosts, unless it is asked for, and what needs a host outside, unless one is named."""
-    asked = {DISRUPTIVE: config.getoption("disruptive"), OUTSIDE: config.getoption("outside")}
+    """Leave alone what changes hosts, what needs a host outside, and what is for strangers, unless it is asked for."""
+    asked = {DISRUPTIVE: "disruptive", OUTSIDE: "outside", STRANGERS: "observe"}
     places = (collection_path, *collection_path.parents)
-    return True if any(place in places and not wanted for place, wanted in asked.items()) else None
+    return True if any(place in places and not config.getoption(option) for place, option in asked.items()) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest's own junitxml must find where it is to write
 def pytest_configure(config: pytest.Config) -> None:
     """Connect `--hosts` with the inventory, and run only the verification if nothing else is named."""
     config.addinivalue_line("markers", "scenario(number, ...): which of podnet.verify.scenarios the test shows")
+    config.addinivalue_line("markers", "of_ours: what somebody else's hosts (`--observe`) are not asked")
     hosts = config.getoption("hosts")
     if not (hosts or config.getoption("inventory")) or not _is_for_us(config):
         return
+    for option, asks in NOT_WHILE_OBSERVING.items():
+        if config.getoption("observe") and config.getoption(option):
+            raise pytest.UsageError(
+                f"--observe looks at hosts that somebody else set up, and --{option} {asks}; leave one of them out"
+            )
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(HERE)]
     try:
@@ -180,7 +206,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401  # private type
-    """Print every pod against every pod, or that nothing was verified."""
+    """Print in what strangers are otherwise, every pod against every pod, or that nothing was verified."""
+    if seen := config.stash.get(OBSERVATION, None):
+        terminalreporter.section(f"what podnet would have otherwise in {config.getoption('mode')}")
+        for sentence in observed.told(seen.scene):
+            terminalreporter.write_line(sentence)
     if mesh := config.stash.get(MESH, None):
         terminalreporter.section("every pod (down) to every pod (across): TTL and round trip in ms")
         for line in matrix.table(mesh, width=terminalreporter._tw.fullwidth):  # noqa: SLF001  # the only way to it
@@ -189,7 +219,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line("")
         for sentence in [*matrix.refusals(mesh), *([mesh.sample.told] if mesh.sample else [])]:
             terminalreporter.write_line(sentence)
-    elif any(HERE in Path(test.fspath).absolute().parents for test in terminalreporter.stats.get("skipped", ())):
+    elif FLEET not in config.stash and any(
+        HERE in Path(test.fspath).absolute().parents for test in terminalreporter.stats.get("skipped", ())
+    ):
         terminalreporter.write_line(f"podnet: {NOT_ASKED}", red=True, bold=True)
     if run := config.stash.get(RUN, None):
         terminalreporter.write_line(f"podnet: the report is {run.folder / report.HTML}")

@@ -8,6 +8,8 @@ from podnet.verify import applying
 from podnet.verify.fleet import Fleet
 from podnet.verify.plugin import inventory_of
 
+pytestmark = pytest.mark.of_ours
+
 
 @pytest.mark.scenario(9)
 def test_second_apply_changes_nothing(fleet: Fleet, pytestconfig: pytest.Config, tmp_path: Path) -> None:

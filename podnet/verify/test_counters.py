@@ -3,9 +3,11 @@
 import pytest
 
 from podnet.cluster import Node
-from podnet.verify.bursts import Bursts
 from podnet.verify.fleet import Fleet
 from podnet.verify.numbers import Numbers
+from podnet.verify.traffic.bursts import Bursts
+
+pytestmark = pytest.mark.of_ours
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,12 @@ from ipaddress import IPv4Address
 import pytest
 
 from podnet.cluster import Node
-from podnet.verify import nodes
-from podnet.verify.exchange import Exchange
-from podnet.verify.inquiry import Inquiry, Problem
-from podnet.verify.nodes import Promise
+from podnet.verify.diagnosis.inquiry import Inquiry, Problem
+from podnet.verify.traffic import nodes
+from podnet.verify.traffic.exchange import Exchange
+from podnet.verify.traffic.nodes import Promise
+
+pytestmark = pytest.mark.of_ours
 
 
 def _fail_if(problems: Iterable[str]) -> None:

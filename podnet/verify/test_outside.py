@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from podnet.cluster import Node
-from podnet.verify import nodes
-from podnet.verify.exchange import Exchange
-from podnet.verify.nodes import Promise, Source
+from podnet.verify.traffic import nodes
+from podnet.verify.traffic.exchange import Exchange
+from podnet.verify.traffic.nodes import Promise, Source
+
+pytestmark = pytest.mark.of_ours
 
 
 def _fail_if(problems: Iterator[str]) -> None:

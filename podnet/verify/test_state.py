@@ -9,6 +9,8 @@ from podnet.keys import resolve
 from podnet.obstacles import obstacles
 from podnet.state import State
 
+pytestmark = pytest.mark.of_ours
+
 
 @pytest.mark.scenario(1)
 def test_kernel_holds_exactly_the_computed_state(

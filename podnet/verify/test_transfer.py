@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from podnet.cluster import Node
-from podnet.verify import transfer
-from podnet.verify.exchange import Exchange
-from podnet.verify.inquiry import Inquiry, Problem
-from podnet.verify.transfer import SMALL, Told
+from podnet.verify.diagnosis.inquiry import Inquiry, Problem
+from podnet.verify.traffic import transfer
+from podnet.verify.traffic.exchange import Exchange
+from podnet.verify.traffic.transfer import SMALL, Told
 
 HINT = "where small packets pass, look at MTUs, and at checksums (`checksum_offload`)"
 

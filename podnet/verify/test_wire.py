@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
-from podnet import pods
 from podnet.cluster import Cluster, Node
 from podnet.verify import capture
 from podnet.verify.capture import PATTERN, NotCapturedError, Packet
+from podnet.verify.diagnosis.inquiry import Explains, Problem
 from podnet.verify.fleet import Fleet
-from podnet.verify.inquiry import Inquiry, Problem
+from podnet.verify.mesh.probe import label
 from podnet.verify.numbers import Numbers, Wrapping
-from podnet.verify.probe import label
 
 
 def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Packet]:
@@ -22,12 +21,13 @@ def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Pa
         wanted = f"({wrapping.outer(fleet.cluster)} and {inner}) or {wanted}"
     packets = 2 if numbers.on_uplink else 0
     ping = capture.largest(pair[1], fleet.cluster.underlay_mtu - numbers.less, packets)
-    netns = pods.netns(node.pods[0], fleet.cluster.marks)
     if wrapping and wrapping.sealed:
         # Nobody can tell which of the packets between the two nodes are these pods', nor how many there will be.
         wanted = f"(host {node.ip} and host {peer.ip}) or {capture.between(*pair, at=0)}"
         packets, ping = 0, capture.with_pattern(pair[1], fleet.cluster.underlay_mtu - numbers.less)
-    answer = fleet.run(node, capture.script(node.uplink, wanted, netns, ping, packets))
+    answer = fleet.run(
+        node, capture.script(node.uplink, wanted, fleet.enter(node), f"enter {node.pods[0].name} {ping}", packets)
+    )
     try:
         return capture.parse(answer.read())
     except NotCapturedError as e:
@@ -36,7 +36,7 @@ def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Pa
 
 @pytest.mark.scenario(8)
 def test_pods_packets_cross_the_wire_as_the_mode_says(
-    node: Node, fleet: Fleet, numbers: Numbers, inquiry: Inquiry
+    node: Node, fleet: Fleet, numbers: Numbers, inquiry: Explains
 ) -> None:
     """A pod's largest packet and the reply each cross whole in one packet, wrapped or bare, or nothing crosses.
 

@@ -9,9 +9,9 @@ import pytest
 
 from podnet import boot, modes
 from podnet.state import Address, Nic, Route, State, Sysctl
-from podnet.verify.causes import End, Host, Trip, causes
-from podnet.verify.evidence import Echoes, Evidence, Moved, Way
-from podnet.verify.refusals import Packet, Refusal, of_iptables, of_nft, risen
+from podnet.verify.diagnosis.causes import End, Host, Trip, causes
+from podnet.verify.diagnosis.evidence import Echoes, Evidence, Moved, Way
+from podnet.verify.diagnosis.refusals import Packet, Refusal, of_iptables, of_nft, risen
 from tests.core import goldens
 from tests.core.examples import cluster
 

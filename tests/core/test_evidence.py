@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from podnet.state import State, Sysctl
-from podnet.verify import capture, evidence
-from podnet.verify.evidence import MARK, Echoes, Moved, Ping, Way
+from podnet.verify import capture
+from podnet.verify.diagnosis import evidence
+from podnet.verify.diagnosis.evidence import MARK, Echoes, Moved, Ping, Way
+from podnet.verify.diagnosis.inquiry import Inquiry, Problem
 from podnet.verify.fleet import Answer, Fleet
-from podnet.verify.inquiry import Inquiry, Problem
 from tests.core.examples import cluster
 
 PEER = IPv4Address("192.168.56.12")
@@ -111,7 +112,7 @@ def test_nothing_is_asked_until_something_fails_and_then_each_host_once() -> Non
     fleet = Fleet(of, hosts)
     want = {node.name: State() for node in of.nodes}
     answers = {node.name: Answer("", problem=f"{node.name} cannot be reached") for node in of.nodes}
-    inquiry = Inquiry(fleet, want, answers, {})
+    inquiry = Inquiry(fleet, want, lambda: answers)
     assert inquiry.explained([]) == []
     assert [len(host.asked) for host in hosts.values()] == [0, 0, 0]
     problems = [Problem("node1/pod1", f"node2/pod{i}", f"to pod{i}: no reply") for i in (1, 2)]

@@ -4,20 +4,24 @@ import itertools
 import os
 import subprocess
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
 
 from podnet.cluster import Cluster, Node, Pod
-from podnet.verify import matrix, probe, sampling
+from podnet.marks import FIRST
+from podnet.verify.entering import by_name
 from podnet.verify.fleet import Answer
+from podnet.verify.mesh import matrix, probe, sampling
+from podnet.verify.mesh.probe import HOST, LARGER, LARGEST, MARK, SMALL, WAY, Reply, Sizes
+from podnet.verify.mesh.reach import Mesh, sizes_of
 from podnet.verify.numbers import NUMBERS
-from podnet.verify.probe import HOST, LARGER, LARGEST, MARK, SMALL, WAY, Reply, Sizes
-from podnet.verify.reach import Mesh, sizes_of
 
 LONGEST_WORD = 128 * 1024  # linux/binfmts.h, MAX_ARG_STRLEN
 REPLIED = "PING {0}\n64 bytes from {0}: icmp_seq=1 ttl={1} time=0.021 ms"
+ENTER = by_name(FIRST)
 OWN = "ping: local error: message too long, mtu=1450"
 
 
@@ -57,10 +61,10 @@ def test_probes_fit_into_one_word(pods: tuple[int, ...]) -> None:
     """The script for one node says each address once, or draws a sample, so that ssh can take it."""
     cluster = of(*pods)
     sizes = sizes_of(cluster, NUMBERS["vxlan"], cluster.nodes[0], cluster.nodes)
-    said = probe.script(cluster, cluster.nodes[0], cluster.nodes, sizes)
+    said = probe.script(ENTER, cluster.nodes[0], cluster.nodes, sizes)
     assert len(said) < LONGEST_WORD / 2
     if drawn := sampling.sample(cluster.nodes, sampling.LIMIT, seed=1):
-        said = probe.script(cluster, cluster.nodes[0], cluster.nodes, sizes, drawn.targets)
+        said = probe.script(ENTER, cluster.nodes[0], cluster.nodes, sizes, drawn.targets)
         assert len(said) < LONGEST_WORD
 
 
@@ -73,7 +77,12 @@ case "$to $*" in
     *) echo "64 bytes from $to: icmp_seq=1 ttl=62 time=0.04 ms" ;;
 esac
 """
-IP = '#!/bin/sh\nshift 3\nexec "$@"\n'
+IP = """#!/bin/sh
+case "$*" in
+    "-o link show dev eth0") echo "2: eth0@if3: <BROADCAST,UP,LOWER_UP> mtu 1450 qdisc noqueue state UP" ;;
+    *) shift 3; exec "$@" ;;
+esac
+"""
 
 
 def run(script: str, folder: Path) -> str:
@@ -92,7 +101,7 @@ def test_one_script_does_all_pings_of_a_node(tmp_path: Path) -> None:
     cluster = of(2, 2)
     one, _ = cluster.nodes
     sizes = sizes_of(cluster, NUMBERS["vxlan"], one, cluster.nodes)
-    said = run(probe.script(cluster, one, cluster.nodes, sizes), tmp_path)
+    said = run(probe.script(ENTER, one, cluster.nodes, sizes), tmp_path)
     replies = probe.parse(cluster, one, said)
     assert probe.kernel(said) == os.uname().release
     count = {size: sum(reply.size == size for reply in replies) for size in (SMALL, LARGEST, LARGER, WAY)}
@@ -108,7 +117,7 @@ def test_a_sample_is_pinged_and_nothing_else(tmp_path: Path) -> None:
     cluster = of(2, 2)
     one, _ = cluster.nodes
     targets = {one.pods[1].address: (IPv4Address("10.2.0.2"),)}
-    said = run(probe.script(cluster, one, cluster.nodes, Sizes(1450, {}), targets), tmp_path)
+    said = run(probe.script(ENTER, one, cluster.nodes, Sizes(1450, {}), targets), tmp_path)
     found = {(reply.source, reply.target) for reply in probe.parse(cluster, one, said)}
     assert found == {("node1/pod2", "node2/pod1")}
 
@@ -117,7 +126,7 @@ def test_a_host_whose_time_is_up_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     """Replies that do not come cannot make a run endless; what was not tried is no success."""
     monkeypatch.setattr(probe, "BUDGET", 0)
     cluster = of(1, 1)
-    said = run(probe.script(cluster, cluster.nodes[0], cluster.nodes, Sizes(1450, {})), tmp_path)
+    said = run(probe.script(ENTER, cluster.nodes[0], cluster.nodes, Sizes(1450, {})), tmp_path)
     replies = probe.parse(cluster, cluster.nodes[0], said)
     found = mesh(cluster, "vxlan", replies)
     assert len(replies) == 6
@@ -187,6 +196,8 @@ def test_the_way_takes_what_its_devices_take(mode: str, way: int | None) -> None
     cluster = of(1, 1, 0)
     found = sizes_of(cluster, NUMBERS[mode], cluster.nodes[0], cluster.nodes)
     assert found.way == ({"node2/pod1": way} if way else {})
+    of_strangers = replace(NUMBERS[mode], refuses=False)
+    assert sizes_of(cluster, of_strangers, cluster.nodes[0], cluster.nodes).way == {}
 
 
 EVERYTHING_SMALL = [(2, 1), (2, 2), (1, 3), (2, 1, 1)]

@@ -1,6 +1,7 @@
 """The page of `--report`: whole, on its own, and harmless whatever hosts say."""
 
 import itertools
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +10,16 @@ from typing import Any
 import pytest
 
 from podnet.cluster import Cluster
-from podnet.verify import probe, report, topology
-from podnet.verify.fleet import Answer
+from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.mesh import probe
+from podnet.verify.mesh.probe import WAY, Reply
+from podnet.verify.mesh.reach import Mesh
 from podnet.verify.numbers import NUMBERS
-from podnet.verify.probe import WAY, Reply
-from podnet.verify.reach import Mesh
-from podnet.verify.report import Outcome, Run
+from podnet.verify.reporting import report, topology
+from podnet.verify.reporting.report import Outcome, Run
+from podnet.verify.strangers.observed import told
+from podnet.verify.strangers.observing import Observation
+from podnet.verify.strangers.scene import Scene, Seen
 from tests.core.goldens import mode as module
 from tests.core.test_mesh import everything, mesh, names, of, small
 
@@ -215,3 +220,18 @@ def test_how_packets_cross_is_said() -> None:
         topology.crossing(cluster, NUMBERS[name], *cluster.nodes) for name in ("vxlan", "host_gw", "sriov", "bridge")
     ]
     assert said == ["udp dst port 8472, 50 bytes more", "as they are", "on a wire of the pods' own", "not joined"]
+
+
+def test_of_strangers_it_is_told_what_podnet_would_have_otherwise() -> None:
+    """With the sentences that the terminal has; of podnet's own hosts there is no such part."""
+    cluster = of(1, 1)
+    wants = {node.name: module("vxlan").state(cluster, node) for node in cluster.nodes}
+    seen = {name: Seen(replace(want, routes=frozenset())) for name, want in wants.items()}
+    looked = Observation(Scene(cluster, NUMBERS["vxlan"], wants, seen), {}, Fleet(cluster, {}))
+    made = run(cluster, mesh(cluster, "vxlan", everything(cluster)))
+    assert "would have otherwise" not in page(made).text
+    made.observation = looked
+    text = page(made).text
+    assert "What podnet would have otherwise" in text
+    assert all(sentence in text for sentence in told(looked.scene))
+    assert "node1: pod: no namespace of this host holds pod1's 10.1.0.2" in text

@@ -35,8 +35,8 @@ WITH_HANDS = {"facts", "labs", "operations", "preflight", "verify", "cli", "ssh"
 NUMBERS = "numbers.py"  # what each mode promises to whoever looks from outside, by its name
 MODELESS = sorted(
     path
-    for folder in ("facts", "operations", "labs", "podnet", "podnet/verify")
-    for path in (ROOT / folder).glob("*.py")
+    for folder in ("facts", "operations", "labs", "podnet", "podnet/verify", "podnet/verify/*")
+    for path in ROOT.glob(f"{folder}/*.py")
     if path.name not in {NUMBERS, "plugin.py"}  # the plugin names the mode that is meant if none is named
 )
 PUBLIC = [

@@ -11,13 +11,13 @@ import pytest
 from podnet.cluster import Cluster, Node, Pod
 from podnet.modes import wanted
 from podnet.state import Device
-from podnet.verify import counters, nodes, transfer
-from podnet.verify.counters import Burst, Rise
-from podnet.verify.exchange import Exchange
 from podnet.verify.fleet import Answer, Fleet, SshConfig, outsider
-from podnet.verify.nodes import Promise, Source
 from podnet.verify.numbers import ALONE, APART, NUMBERS, ROUTED, SEALED, Beyond
-from podnet.verify.transfer import End, NotToldError, Ports, Seen, Told
+from podnet.verify.traffic import counters, nodes, transfer
+from podnet.verify.traffic.counters import Burst, Rise
+from podnet.verify.traffic.exchange import Exchange
+from podnet.verify.traffic.nodes import Promise, Source
+from podnet.verify.traffic.transfer import End, NotToldError, Ports, Seen, Told
 from tests.core import goldens
 from tests.core.examples import cluster
 from tests.core.test_mesh import LONGEST_WORD
@@ -40,7 +40,7 @@ class Silent(Fleet):
 
     def __init__(self, of: Cluster, outside: str = "") -> None:
         """Connect with nobody."""
-        self.cluster, self.nodes, self.outside = of, of.nodes, outside
+        super().__init__(of, {}, outside, of.nodes)
         self.scripts: list[dict[str, str]] = []
 
     def run_each(self, scripts: Any) -> dict[str, Answer]:
@@ -116,7 +116,7 @@ def test_a_node_with_one_pod_or_none_has_nobody_of_its_own_to_ask(pods: int) -> 
 
 def test_what_hosts_are_sent_is_perl() -> None:
     """Comments stay here; what is left is still the program."""
-    script = transfer.end("token", [End("", "")])
+    script = transfer.end("", "token", [End("", "")])
     assert "\n#" not in script
     code = subprocess.run(
         ["sh"], input=f'{script.partition("at() {")[0]}printf %s "$code"', text=True, capture_output=True, check=True

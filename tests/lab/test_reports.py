@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from podnet.verify.report import HTML, JUNIT
+from podnet.verify.reporting.report import HTML, JUNIT
 from tests.core.test_report import Page
 from tests.lab.at import BIN, CLONE, At, until
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from podnet.verify import transfer
-from podnet.verify.transfer import End
+from podnet.marks import FIRST
+from podnet.verify.entering import by_name
+from podnet.verify.traffic import transfer
+from podnet.verify.traffic.transfer import End
 from tests.lab.at import At, Done, until
 
 OUTSIDE = "node4"
@@ -270,7 +272,7 @@ def test_what_listens_ends_by_itself(members: Callable[..., Members], monkeypatc
     three.into("vxlan")
     monkeypatch.setattr(transfer, "LIFE", 2)
     before = three.at.sh("node1", LISTENING)
-    three.at.sh("node1", transfer.serve("token", [End("podnet-pod1", "10.244.1.2"), End("", "192.168.56.11")]))
+    three.at.sh("node1", transfer.serve(by_name(FIRST), "token", [End("pod1", "10.244.1.2"), End("", "192.168.56.11")]))
     assert len(three.at.sh("node1", LISTENING).splitlines()) == len(before.splitlines()) + 4
     until(lambda: three.at.sh("node1", LISTENING) == before, 5, "what listened has ended by itself")
 
@@ -280,8 +282,8 @@ def test_where_one_end_cannot_listen_those_before_are_ended(members: Callable[..
     three = members()
     three.into("vxlan")
     before = three.at.sh("node1", LISTENING)
-    ends = [End("podnet-pod1", "10.244.1.2"), End("podnet-pod2", "10.244.9.9")]
-    done = three.at.try_sh("node1", transfer.serve("token", ends))
+    ends = [End("pod1", "10.244.1.2"), End("pod2", "10.244.9.9")]
+    done = three.at.try_sh("node1", transfer.serve(by_name(FIRST), "token", ends))
     assert done.code != 0
     assert "10.244.9.9 is not to be had here" in done.said
     until(lambda: three.at.sh("node1", LISTENING) == before, 5, "nothing listens any more")

@@ -12,9 +12,9 @@ from podnet.keys import resolve
 from podnet.obstacles import obstacles
 from podnet.state import State
 from podnet.verify.fleet import Fleet
+from podnet.verify.mesh.probe import SMALL
+from podnet.verify.mesh.reach import probed
 from podnet.verify.numbers import NUMBERS, Numbers
-from podnet.verify.probe import SMALL
-from podnet.verify.reach import probed
 
 PATIENCE = 30
 """Seconds for what settles by itself: ARP, WireGuard's next try after 5 s, a NIC that looks for its carrier."""

@@ -14,12 +14,13 @@ from podnet import pods
 from podnet.cluster import Node, Pod
 from podnet.marks import Marks
 from podnet.verify.fleet import Fleet
+from podnet.verify.mesh.probe import label
 from podnet.verify.numbers import Numbers
-from podnet.verify.probe import label
 
 INTERVAL = 0.01  # seconds
 LONGEST = 600  # seconds: what nobody ends ends then
 FIRST = 100  # times 0.1 s to wait for every ping's first reply
+BURST = 100  # packets, of a second: a ping that did not run for a while sends at once what it has missed
 LAST = 50  # times 0.1 s to wait for every ping's last reply
 MARK = "==losses=="
 SENT = re.compile(r"(\d+) packets transmitted")
@@ -167,7 +168,7 @@ def _counted(pair: Pair, said: str) -> Loss:
         raise NotCountedError(f"{pair.source} -> {pair.target}: ping told neither what it sent nor what came back")
     gaps = [b - a - 1 for a, b in itertools.pairwise(numbers)]
     last = int(sent[1]) - numbers[-1]
-    # The last replies may still have been on their way when ping was told to end.
-    on_their_way = 1 + ceil(float(slowest[1]) / 1000 / INTERVAL)
+    # The last replies may still have been on their way: ping was told to end right after one that it had heard.
+    on_their_way = BURST + ceil(float(slowest[1]) / 1000 / INTERVAL)
     gaps.append(last if last > on_their_way else 0)
     return Loss(pair, int(sent[1]), sum(gaps), max(gaps), gaps[-1])

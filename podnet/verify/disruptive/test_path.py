@@ -8,11 +8,11 @@ import pytest
 
 from podnet import pods
 from podnet.cluster import Node
-from podnet.verify import probe
 from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.mesh import probe
+from podnet.verify.mesh.probe import DEADLINE, HEADERS, LARGER, MARK
+from podnet.verify.mesh.reach import Mesh, routed
 from podnet.verify.numbers import Numbers
-from podnet.verify.probe import DEADLINE, HEADERS, LARGER, MARK
-from podnet.verify.reach import Mesh, routed
 
 
 def peer_of(fleet: Fleet, node: Node) -> Node | None:

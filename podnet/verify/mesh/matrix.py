@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from podnet.verify.probe import LARGER, LARGEST, SMALL, WAY, Reply
-from podnet.verify.reach import Mesh
+from podnet.verify.mesh.probe import LARGER, LARGEST, SMALL, WAY, Reply
+from podnet.verify.mesh.reach import Mesh
 
 GAP = " "
 FULL = 12

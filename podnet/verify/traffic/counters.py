@@ -8,8 +8,8 @@ from typing import Any
 
 from podnet import pods
 from podnet.cluster import Cluster, Node, Pod
+from podnet.verify.mesh.probe import label
 from podnet.verify.numbers import Numbers
-from podnet.verify.probe import label
 
 BURST = 100  # pings
 STRAY = BURST // 2

@@ -100,24 +100,28 @@ class Seen:
 
 @dataclass(frozen=True)
 class End:
-    """Where exchange.pl runs: in a namespace, or on the host itself if that is empty."""
+    """Where exchange.pl runs: in a pod, or on the host itself if that is empty."""
 
-    netns: str
+    pod: str
     address: str
 
     def __str__(self) -> str:
         """Spell it as the scripts below read it."""
-        return f"{self.netns or '-'} {self.address}"
+        return f"{self.pod or '-'} {self.address}"
 
 
-def serve(token: str, ends: Iterable[End]) -> str:
-    """Spell: listen in all these ends of a host, in a pod's also at ports. If one cannot, those before it are ended."""
-    back = f'for netns in $started; do at "$netns" end {token} >&2; done'
+def serve(enter: str, token: str, ends: Iterable[End]) -> str:
+    """Spell: listen in all these ends of a host, in a pod's also at ports. If one cannot, those before it are ended.
+
+    `enter`, here and below, is how the pods' namespaces are entered: podnet.verify.entering.
+    """
+    back = f'for pod in $started; do at "$pod" end {token} >&2; done'
     act = f"""ports=1
-  if [ "$netns" = - ]; then ports=0; fi
-  at "$netns" serve {token} {LIFE} "$address" $ports </dev/null
-  started="$started $netns\""""
-    return "\n".join([_head(), "started=", f"trap 'test $? = 0 || {{ {back}; }}' EXIT", _each(map(str, ends), act)])
+  if [ "$pod" = - ]; then ports=0; fi
+  at "$pod" serve {token} {LIFE} "$address" $ports </dev/null
+  started="$started $pod\""""
+    trap = f"trap 'test $? = 0 || {{ {back}; }}' EXIT"
+    return "\n".join([_head(enter), "started=", trap, _each(map(str, ends), act)])
 
 
 @dataclass(frozen=True)
@@ -130,18 +134,18 @@ class Asked:
     of_host: tuple[Ping, ...] = ()
 
 
-def ask(token: str, ends: Iterable[End], asked: Asked) -> str:
+def ask(enter: str, token: str, ends: Iterable[End], asked: Asked) -> str:
     """Spell: have all these ends of a host ask at the same time. What is asked is said once for all of them."""
-    act = f"""case $netns in -) mine= pings=$of_host ;; *) mine=$talks$large pings=$of_pods large= ;; esac
-  at "$netns" ask {token} "$address" "$mine" "$pings" </dev/null &
+    act = f"""case $pod in -) mine= pings=$of_host ;; *) mine=$talks$large pings=$of_pods large= ;; esac
+  at "$pod" ask {token} "$address" "$mine" "$pings" </dev/null &
   all="$all $!\""""
     said = [f"{name}='{_rows(rows)}'" for name, rows in vars(asked).items()]
-    return "\n".join([_head(), *said, "all=", _each(map(str, ends), act), "for each in $all; do wait $each; done"])
+    return "\n".join([_head(enter), *said, "all=", _each(map(str, ends), act), "for each in $all; do wait $each; done"])
 
 
-def end(token: str, ends: Iterable[End]) -> str:
+def end(enter: str, token: str, ends: Iterable[End]) -> str:
     """Spell: end what listens in these ends, and have it tell what it has seen."""
-    return "\n".join([_head(), _each(map(str, ends), f'at "$netns" end {token} </dev/null')])
+    return "\n".join([_head(enter), _each(map(str, ends), f'at "$pod" end {token} </dev/null')])
 
 
 def _rows(rows: Iterable[object]) -> str:
@@ -149,21 +153,21 @@ def _rows(rows: Iterable[object]) -> str:
 
 
 def _each(rows: Iterable[str], act: str) -> str:
-    return "\n".join(["while read -r netns address; do", f"  {act}", "done <<'EOF'", *rows, "EOF"])
+    return "\n".join(["while read -r pod address; do", f"  {act}", "done <<'EOF'", *rows, "EOF"])
 
 
-def _head() -> str:
+def _head(enter: str) -> str:
     """Say the program once, whatever the number of ends: ssh takes a script as one word of at most 128 KiB."""
     missing = 'echo "perl is needed: install perl-base" >&2; exit 1'
     return f"""set -eu
 if ! command -v perl >/dev/null; then {missing}; fi
 echo '{MARK}'
 code={shlex.quote(_program())}
+{enter}
 at() {{
-  inside="ip netns exec $1"
-  if [ "$1" = - ]; then inside=; fi
+  where=$1
   shift
-  $inside perl -e "$code" "$@"
+  if [ "$where" = - ]; then perl -e "$code" "$@"; else enter "$where" perl -e "$code" "$@"; fi
 }}"""
 
 

@@ -13,10 +13,10 @@ from podnet.cluster import Cluster, Node
 from podnet.marks import Marks
 from podnet.pods import netns
 from podnet.state import Device, State, Veth
-from podnet.verify.matrix import ISOLATED, Cell, by_node, cells
+from podnet.verify.mesh.matrix import ISOLATED, Cell, by_node, cells
+from podnet.verify.mesh.probe import WAY
+from podnet.verify.mesh.reach import Mesh
 from podnet.verify.numbers import Numbers
-from podnet.verify.probe import WAY
-from podnet.verify.reach import Mesh
 
 LINE = 16  # pixels from one line of text to the next
 LETTER = 7.3  # pixels that a letter of the template's font takes

@@ -19,8 +19,8 @@ from podnet.firewall import in_iptables
 from podnet.marks import Marks
 from podnet.plan import FORWARD_ALL, compare
 from podnet.state import MAIN, Chain, Ipip, Item, Link, Route, State, Veth, Vxlan, Wireguard
-from podnet.verify.evidence import Evidence
-from podnet.verify.refusals import Packet
+from podnet.verify.diagnosis.evidence import Evidence
+from podnet.verify.diagnosis.refusals import Packet
 
 ICMP, IPIP, UDP = 1, 4, 17
 STRICT = 1

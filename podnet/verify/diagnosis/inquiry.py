@@ -1,17 +1,19 @@
 """What a failed test says beyond what it has seen: for every pair the first table on its way that is wrong."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from podnet import boot, nics, pods
-from podnet.cluster import Node
+from podnet.cluster import Cluster, Node
 from podnet.facts import node as tables
 from podnet.keys import resolve
 from podnet.state import Ipip, State, Vxlan, Wireguard
-from podnet.verify import capture, evidence
-from podnet.verify.causes import End, Host, Trip, cables_of, causes
-from podnet.verify.evidence import Evidence, Ping
+from podnet.verify import capture
+from podnet.verify.diagnosis import evidence
+from podnet.verify.diagnosis.causes import End, Host, Trip, cables_of, causes
+from podnet.verify.diagnosis.evidence import Evidence, Ping
 from podnet.verify.fleet import Answer, Fleet
 
 TUNNELS = (Vxlan, Ipip, Wireguard)
@@ -29,14 +31,35 @@ class Problem:
     size: int | None = None
 
 
+class Explains(Protocol):
+    """Who says why something failed."""
+
+    def explained(self, problems: Sequence[Problem]) -> list[str]:
+        """Say each problem with its cause, if there is any."""
+        ...
+
+
+class Unexplained:
+    """Leaves problems as they are: of somebody else's hosts the tests of their tables name what is wrong."""
+
+    def explained(self, problems: Sequence[Problem]) -> list[str]:
+        """Say each problem."""
+        return [problem.said for problem in problems]
+
+
+def keys(haves: Mapping[str, State], cluster: Cluster) -> dict[str, str]:
+    """Collect the public keys of the nodes that have any."""
+    return {name: key for name, have in haves.items() if (key := have.keys.get(cluster.marks.alias))}
+
+
 @dataclass
 class Inquiry:
     """Reads further, once, when the first pair has failed; then explains any."""
 
     fleet: Fleet
     want: Mapping[str, State]
-    answers: Mapping[str, Answer]
-    told: Mapping[str, str]
+    tables: Callable[[], Mapping[str, Answer]]
+    """Reads what all hosts hold, or has read it: where nothing fails nobody is asked."""
     captures: bool = False
     _hosts: dict[str, Host] = field(default_factory=dict)
     _silent: dict[str, str] = field(default_factory=dict)
@@ -104,23 +127,21 @@ class Inquiry:
     def _ask(self, problems: Iterable[Problem]) -> None:
         """Have all hosts tell more, at the same time, while those that failed try again."""
         again = list(problems)[:MOST]
-        silent = {name: answer.problem for name, answer in self.answers.items() if answer.problem}
-        haves = {
-            name: tables.parse(answer.printed.splitlines())
-            for name, answer in self.answers.items()
-            if name not in silent
-        }
+        read = self.tables()
+        silent = {name: answer.problem for name, answer in read.items() if answer.problem}
+        haves = {name: tables.parse(answer.printed.splitlines()) for name, answer in read.items() if name not in silent}
+        told = keys(haves, self.fleet.cluster)
         answers = self.fleet.run_all(lambda node: self._script(node, haves.get(node.name, State()), again))
         self._silent = silent
         self._unread = {name: answer.problem for name, answer in answers.items() if answer.problem}
         for node in self.fleet.nodes:
             if node.name not in silent:
-                told = answers[node.name]
-                more = Evidence() if told.problem else evidence.parse(told.printed)
-                self._hosts[node.name] = self._host(node, haves[node.name], more)
+                said = answers[node.name]
+                more = Evidence() if said.problem else evidence.parse(said.printed)
+                self._hosts[node.name] = self._host(node, haves[node.name], more, told)
 
-    def _host(self, node: Node, have: State, more: Evidence) -> Host:
-        want = resolve(self.want[node.name], self.told, have)
+    def _host(self, node: Node, have: State, more: Evidence, told: Mapping[str, str]) -> Host:
+        want = resolve(self.want[node.name], told, have)
         want = boot.fitted(want, self.fleet.cluster, node, have.firewall)
         return Host(node, nics.placed(want, have, self.fleet.cluster.marks), have, more)
 

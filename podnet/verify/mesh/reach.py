@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from podnet.cluster import Cluster, Node
-from podnet.verify import probe
 from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.mesh import probe
+from podnet.verify.mesh.probe import LARGER, LARGEST, SMALL, WAY, Refusal, Reply, Sizes, label
+from podnet.verify.mesh.sampling import Sample
 from podnet.verify.numbers import OWN, Numbers
-from podnet.verify.probe import LARGER, LARGEST, SMALL, WAY, Refusal, Reply, Sizes, label
-from podnet.verify.sampling import Sample
 
 
 def routed(numbers: Numbers) -> bool:
@@ -21,13 +21,13 @@ def sizes_of(cluster: Cluster, numbers: Numbers, node: Node, peers: tuple[Node, 
 
     A pod's own device lets nothing larger than the largest out, whatever the devices behind it let pass: those are
     asked by the node, which sends to its peers' pods by the same route as its pods do. Where no node routes between
-    pods there is nothing to ask.
+    pods, or nobody promises what its devices refuse, there is nothing to ask.
     """
     largest = cluster.underlay_mtu - numbers.less
     way = {
         label(peer, peer.pods[0]): largest if numbers.wire(node, peer) else cluster.underlay_mtu
         for peer in peers
-        if routed(numbers) and peer.pods and peer.name != node.name
+        if numbers.refuses and routed(numbers) and peer.pods and peer.name != node.name
     }
     return Sizes(largest, way)
 
@@ -100,7 +100,7 @@ def probed(fleet: Fleet, numbers: Numbers, sample: Sample | None) -> Mesh:
     sizes = {node.name: sizes_of(fleet.cluster, numbers, node, fleet.nodes) for node in fleet.nodes}
     answers = fleet.run_all(
         lambda node: probe.script(
-            fleet.cluster, node, fleet.nodes, sizes[node.name], sample.targets if sample else None
+            fleet.enter(node), node, fleet.nodes, sizes[node.name], sample.targets if sample else None
         )
     )
     replies = {}

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from podnet.cluster import Node
-from podnet.verify import counters
-from podnet.verify.counters import BURST, Burst, Place, Rise
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import Numbers
+from podnet.verify.traffic import counters
+from podnet.verify.traffic.counters import BURST, Burst, Place, Rise
 
 TRIES = 3
 """Whoever works in pods has packets of his own, and a wire may lose one; but what is wrong is wrong each time."""

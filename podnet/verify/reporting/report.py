@@ -15,11 +15,14 @@ from podnet import rendering
 from podnet.cluster import Node
 from podnet.facts import node as tables
 from podnet.state import State
-from podnet.verify import matrix, probe, topology
 from podnet.verify.fleet import Answer, Fleet
-from podnet.verify.matrix import UNTRIED, Cell
+from podnet.verify.mesh import matrix, probe
+from podnet.verify.mesh.matrix import UNTRIED, Cell
+from podnet.verify.mesh.reach import Mesh
 from podnet.verify.numbers import Numbers
-from podnet.verify.reach import Mesh
+from podnet.verify.reporting import topology
+from podnet.verify.strangers import observed
+from podnet.verify.strangers.observing import Observation
 
 JUNIT, HTML = "junit.xml", "report.html"
 WHOLE = 128
@@ -75,6 +78,7 @@ class Run:
     command: str
     began: datetime = field(default_factory=lambda: datetime.now().astimezone())
     mesh: Mesh | None = None
+    observation: Observation | None = None
     answers: Mapping[str, Answer] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -129,12 +133,15 @@ def page(run: Run, exitstatus: int) -> str:
         picture=topology.picture(run.fleet.cluster, run.numbers, boxes, run.mesh),
         rows=[Row(row, {column: found.get((row, column), Cell(UNTRIED, "")) for column in pods}) for row in pods],
         signs={sign: matrix.SIGNS[sign] for sign in matrix.SIGNS if any(c.sign == sign for c in found.values())},
+        otherwise=observed.told(run.observation.scene) if run.observation else [],
         notes=[*matrix.refusals(run.mesh), *([run.mesh.sample.told] if run.mesh.sample else [])] if run.mesh else [],
     )
 
 
 def have(run: Run, node: Node) -> State | None:
     """Return what the node said that it holds, if it was asked and could be understood."""
+    if run.observation and node.name in run.observation.scene.seen:
+        return run.observation.scene.seen[node.name].have
     answer = run.answers.get(node.name)
     if answer is None or answer.problem:
         return None
@@ -157,7 +164,8 @@ def faults(run: Run, node: Node) -> Iterator[str]:
 
 
 def _problem(run: Run, node: Node) -> str:
-    asked = [answers.get(node.name) for answers in (run.answers, run.mesh.answers if run.mesh else {})]
+    looked = run.observation.answers if run.observation else run.answers
+    asked = [answers.get(node.name) for answers in (looked, run.mesh.answers if run.mesh else {})]
     return next((answer.problem for answer in asked if answer and answer.problem), "")
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from podnet.facts import sysctls
 from podnet.state import Sysctl
-from podnet.verify import refusals
-from podnet.verify.probe import HEADERS
-from podnet.verify.refusals import Refusal
+from podnet.verify.diagnosis import refusals
+from podnet.verify.diagnosis.refusals import Refusal
+from podnet.verify.mesh.probe import HEADERS
 
 MARK = "==further=="
 PINGS, INTERVAL, WINDOW = 6, 0.2, 2

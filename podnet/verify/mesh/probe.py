@@ -97,13 +97,15 @@ def label(node: Node, pod: Pod) -> str:
 
 
 def script(
-    cluster: Cluster,
+    enter: str,
     node: Node,
     targets: Iterable[Node],
     sizes: Sizes,
     sampled: Mapping[IPv4Address, Sequence[IPv4Address]] | None = None,
 ) -> str:
     """Spell the pings from all pods of `node`, and those of the node itself.
+
+    `enter` is how the pods' namespaces are entered: podnet.verify.entering.
 
     Each pod pings all pods of `targets`, or what `sampled` has for its address. Addresses that all pods ping are said
     once, and none with what all begin with: ssh takes the script as one word, and the kernel no word longer than
@@ -128,7 +130,8 @@ read -r now rest </proc/uptime
 export prefix={prefix} end=$((${{now%%.*}} + {BUDGET}))
 try='{TRY}'
 inside='{_inside(sizes.largest)}'
-within() {{ pod=$1; shift; ip netns exec {cluster.marks.netns}$pod sh -c "$try$inside" $pod "$@"; }}
+{enter}
+within() {{ pod=$1; shift; enter $pod sh -c "$try$inside" $pod "$@"; }}
 set -- {to_all}
 {pods}
 prefix='' sh -c "$try"'{OUTSIDE}' - {_dealt(way, ABREAST)}"""
@@ -148,8 +151,9 @@ TO_BE_REFUSED = "-W 1 -i 0.01 -M do"
 
 def _inside(largest: int) -> str:
     """Spell what a shell does inside a pod: more than a small packet is sent only where that is answered."""
+    # Not asked of /sys, which stays the host's own where only the network is the pod's.
     return f"""mtu=0
-if [ -r /sys/class/net/eth0/mtu ]; then read -r mtu </sys/class/net/eth0/mtu; fi
+if own=$(ip -o link show dev eth0 2>/dev/null); then own=${{own#* mtu }}; mtu=${{own%% *}}; fi
 for list; do
   for to in $list; do
     read -r now rest </proc/uptime

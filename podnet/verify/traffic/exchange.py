@@ -10,14 +10,13 @@ from typing import TypeVar
 
 import pytest
 
-from podnet import pods
 from podnet.cluster import Cluster, Node, Pod
-from podnet.verify import nodes, transfer
 from podnet.verify.fleet import Answer, Fleet
-from podnet.verify.nodes import Promise, Source
+from podnet.verify.mesh.probe import label
 from podnet.verify.numbers import Numbers
-from podnet.verify.probe import label
-from podnet.verify.transfer import (
+from podnet.verify.traffic import nodes, transfer
+from podnet.verify.traffic.nodes import Promise, Source
+from podnet.verify.traffic.transfer import (
     DEADLINE,
     LARGE,
     LONG,
@@ -62,13 +61,15 @@ class Exchange:
 
     def run(self) -> None:
         """Listen, ask, and end it, whatever happens in between."""
-        self.served = self.fleet.run_each({name: transfer.serve(self.token, self.ends(name)) for name in self.names})
+        self.served = self.fleet.run_each(
+            {name: transfer.serve(self._enter(name), self.token, self.ends(name)) for name in self.names}
+        )
         try:
             for name in self.up:
                 self._take(name, _strictly(name, partial(transfer.parse_ports, self.served[name].printed)))
             self.asked = self.fleet.run_each({name: self._ask(name) for name in self.up})
         finally:
-            ends = {name: transfer.end(self.token, self.ends(name)) for name in self.up}
+            ends = {name: transfer.end(self._enter(name), self.token, self.ends(name)) for name in self.up}
             self.ended = self.fleet.run_each(ends)
 
     def _take(self, name: str, ports: dict[IPv4Address, Ports]) -> None:
@@ -90,17 +91,24 @@ class Exchange:
         """List where exchange.pl runs on a host: in all its pods, and on itself."""
         if name == self.fleet.outside:
             return [End("", str(self.outside or f"toward:{self.fleet.nodes[0].ip}"))]
-        node = self.cluster.node(name)
-        inside = [End(pods.netns(pod, self.cluster.marks), str(pod.address)) for pod in node.pods]
-        return [*inside, End("", str(node.ip))]
+        node = self._node(name)
+        return [*(End(pod.name, str(pod.address)) for pod in node.pods), End("", str(node.ip))]
+
+    def _node(self, name: str) -> Node:
+        """Return a node with those of its pods that take part."""
+        return next(node for node in self.fleet.nodes if node.name == name)
+
+    def _enter(self, name: str) -> str:
+        """Spell how a host's pods are entered; the one outside has none."""
+        return "" if name == self.fleet.outside else self.fleet.enter(self._node(name))
 
     def _ask(self, name: str) -> str:
         asked = Asked(of_host=tuple(self.pings_of_outside()))
         if name != self.fleet.outside:
-            node = self.cluster.node(name)
+            node = self._node(name)
             talks, large = tuple(self.short(node)), tuple(self.large(node))
             asked = Asked(talks, large, tuple(self.pings_of_pods(node)), tuple(self.pings_of_node(node)))
-        return transfer.ask(self.token, self.ends(name), asked)
+        return transfer.ask(self._enter(name), self.token, self.ends(name), asked)
 
     def others(self) -> Iterator[tuple[Node, Pod, Ports]]:
         """Go through all pods that listen."""

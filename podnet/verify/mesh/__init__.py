@@ -1,0 +1,1 @@
+"""Every pod to every pod, by ping."""

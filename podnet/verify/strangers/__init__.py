@@ -1,0 +1,1 @@
+"""Clusters that somebody else set up, compared by what they do."""

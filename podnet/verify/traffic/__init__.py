@@ -1,0 +1,1 @@
+"""What else is sent between pods, nodes and the outside, and which devices count it."""

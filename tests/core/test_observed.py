@@ -1,0 +1,372 @@
+"""What is said of clusters that somebody else set up: of tables alone, no host is needed."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, TypeAlias
+
+import pytest
+
+from podnet.cluster import Cluster, Node
+from podnet.keys import resolve
+from podnet.marks import FIRST
+from podnet.modes import wanted
+from podnet.state import (
+    Address,
+    Ipip,
+    Item,
+    Link,
+    Neighbour,
+    Nic,
+    Route,
+    State,
+    Sysctl,
+    Vxlan,
+    Wireguard,
+)
+from podnet.verify import entering
+from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.numbers import NUMBERS
+from podnet.verify.strangers import filtering, observing
+from podnet.verify.strangers.filtering import ACCEPT, DROP, MASQUERADE, Packet
+from podnet.verify.strangers.observed import differences, findings, fitted, told
+from podnet.verify.strangers.scene import Finding, Inside, Scene, Seen, Tunnel
+from tests.core import goldens
+from tests.core.examples import cluster
+
+HEAD = ["# by iptables nf_tables"]
+OPEN = """*filter
+:FORWARD ACCEPT [0:0]
+COMMIT
+*nat
+:POSTROUTING ACCEPT [0:0]
+-A POSTROUTING -s 10.244.0.0/16 ! -d 10.244.0.0/16 -j MASQUERADE
+COMMIT
+"""
+KEYS = {f"node{i}": f"{'k' * 42}{i}=" for i in (1, 2, 3)}
+UPLINK = Nic("eth0", 1500, "02:00:00:00:00:01")
+
+
+def connected(state: State) -> State:
+    """Add the routes that the kernel makes for addresses."""
+    routes = {
+        Route(item.address.network, item.dev, proto="kernel")
+        for item in state.addresses
+        if item.address.network.prefixlen < 32 and item.dev != "lo"
+    }
+    return replace(state, routes=state.routes | routes)
+
+
+def scene(mode: str, change: Callable[[str, State], State] = lambda _, have: have, **group: Any) -> Scene:
+    """Return hosts that hold exactly what a mode computes, each changed."""
+    of = cluster(**group)
+    wants = {node.name: wanted(goldens.mode(mode), of, node) for node in of.nodes}
+    return Scene(of, NUMBERS[mode], wants, {name: _seen(of, name, want, change) for name, want in wants.items()})
+
+
+def _seen(of: Cluster, name: str, want: State, change: Callable[[str, State], State]) -> Seen:
+    have = resolve(want, KEYS, want)
+    have = replace(
+        have, links=have.links | {UPLINK}, addresses=have.addresses | {Address("eth0", of.node(name).address)}
+    )
+    pods = {
+        item.address.ip: Inside(f"/run/netns/{netns}", connected(pod))
+        for netns, pod in want.pods.items()
+        for item in pod.addresses
+        if item.dev == "eth0"
+    }
+    return Seen(change(name, connected(have)), filtering.read(HEAD + OPEN.splitlines()), pods)
+
+
+def faults(of: Scene) -> list[Finding]:
+    """Collect what tests would fail for."""
+    return [finding for node in of.cluster.nodes for finding in findings(of, node) if finding.fault]
+
+
+def on(name: str, table: str, edit: Callable[[Item], Item | None]) -> Callable[[str, State], State]:
+    """Change, or take away, items of a table on one node."""
+
+    def change(node: str, have: State) -> State:
+        items = (edit(item) if node == name else item for item in getattr(have, table))
+        return replace(have, **{table: frozenset(item for item in items if item is not None)})  # type: ignore[arg-type]
+
+    return change
+
+
+@pytest.mark.parametrize("mode", goldens.MODES)
+def test_a_cluster_as_the_mode_computes_it_is_not_otherwise(mode: str) -> None:
+    """What podnet would make, taken for somebody else's, gives no finding in any mode."""
+    seen = scene(mode)
+    assert [str(finding) for node in seen.cluster.nodes for finding in findings(seen, node)] == []
+    assert told(seen) == ["nothing"]
+    assert fitted(seen) == replace(NUMBERS[mode], refuses=False)
+
+
+def losses() -> Iterable[tuple[str, str, Item]]:
+    """Go through all that a node holds in each mode and that carries packets to other nodes or to its own pods."""
+    for mode in goldens.MODES:
+        have = scene(mode).seen["node1"].have
+        for table in ("links", "addresses", "neighbours", "fdb", "fous", "peers", "routes", "sysctls"):
+            for item in sorted(getattr(have, table), key=repr):
+                if needed(mode, item):
+                    yield mode, table, item
+
+
+def needed(mode: str, item: Item) -> bool:
+    """Tell what is needed of what is only usual."""
+    match item:
+        case Route(kind="blackhole") | Route(to=IPv4Network(prefixlen=32), dev="eth0"):
+            return False  # the first keeps strays away; the second answers where a default route would as well
+        case Route(to=to):
+            return to.overlaps(IPv4Network("10.244.0.0/16"))
+        case Sysctl(path=path):
+            return path.endswith(("/ip_forward", "/forwarding", "/proxy_arp"))
+        case Neighbour(to=to):
+            return not str(to).startswith("10.244.1.")
+        case Address(dev=dev):
+            return dev == "eth0" or (dev == "cni0" and bool(NUMBERS[mode].across))
+        case Link():
+            used = {route.dev for route in goldens.mode(mode).state(cluster(), cluster().node("node1")).routes}
+            return item == UPLINK or (isinstance(item, Tunnel) and item.dev in used)
+        case _:
+            return True
+
+
+@pytest.mark.parametrize(
+    ("mode", "table", "item"), [pytest.param(*loss, id=f"{loss[0]}-{i}") for i, loss in enumerate(losses())]
+)
+def test_whatever_is_missing_is_a_fault(mode: str, table: str, item: Item) -> None:
+    """Take away any one thing that packets need on a node: that node's tables, and the thing, are named."""
+    found = faults(scene(mode, on("node1", table, lambda other: None if other == item else other)))
+    assert found
+    assert any(finding.node == "node1" for finding in found)
+    assert all(finding.look for finding in found)
+
+
+Strange: TypeAlias = tuple[str, type[Link], dict[str, Any], str]
+
+STRANGE: dict[str, Strange] = {
+    "another vni": ("vxlan", Vxlan, {"vni": 7}, "flannel.1 has VNI 7; expected VNI 1"),
+    "another port": ("vxlan", Vxlan, {"port": 4789}, "flannel.1 has port 4789; expected port 8472"),
+    "another local": ("vxlan", Vxlan, {"local": IPv4Address("192.0.2.1")}, "flannel.1 has local 192.0.2.1; expected"),
+    "too large": ("vxlan", Vxlan, {"mtu": 1500}, "has MTU 1500; wrapped in 50 bytes no more than 1450 fit"),
+    "down": ("vxlan", Vxlan, {"up": False}, "flannel.1 is down"),
+    "an ipip tunnel from elsewhere": ("ipip", Ipip, {"local": IPv4Address("192.0.2.1")}, "has local 192.0.2.1"),
+    "an ipip tunnel to one": ("ipip", Ipip, {"remote": IPv4Address("192.0.2.1")}, "expected no remote"),
+    "another udp port": ("udp", Ipip, {"fou": 1}, "has FOU 1; expected FOU 8285"),
+    "another key": ("wireguard", Wireguard, {"public": "other"}, "the key of node2's flannel-wg is other"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_tunnel_that_cannot_carry_is_a_fault(name: str) -> None:
+    """What both ends must agree upon, and what fits the underlay."""
+    mode, kind, changed, said = STRANGE[name]
+    edit = on("node2", "links", lambda link: replace(link, **changed) if isinstance(link, kind) else link)
+    assert any(said in str(finding) for finding in faults(scene(mode, edit)))
+
+
+USUAL: dict[str, Strange] = {
+    "tunl0": ("ipip", Ipip, {"local": None, "dev": "tunl0"}, "tunl0 has no local; expected local 192.168.56.11"),
+    "learning": ("vxlan", Vxlan, {"learning": True}, "flannel.1 has learning True; expected learning False"),
+    "smaller": ("vxlan", Vxlan, {"mtu": 1410}, "flannel.1 has MTU 1410; podnet would give it 1450"),
+    "DF": ("ipip", Ipip, {"pmtudisc": True}, "flannel.ipip has pmtudisc True; expected pmtudisc False"),
+}
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_a_tunnel_that_somebody_makes_otherwise_is_told(name: str) -> None:
+    """Calico's tunl0 has no address of its own; MTUs may be smaller than they need be, the same everywhere."""
+    mode, kind, changed, said = USUAL[name]
+
+    def edit(_: str, have: State) -> State:
+        links = {replace(link, **changed) if isinstance(link, kind) else link for link in have.links}
+        (old,) = (link for link in have.links if isinstance(link, kind))
+        (new,) = (link for link in links if isinstance(link, kind))
+        routes = {replace(route, dev=new.dev) if route.dev == old.dev else route for route in have.routes}
+        settings = {Sysctl(item.path.replace(old.dev, new.dev), item.value) for item in have.sysctls}
+        return replace(have, links=frozenset(links), routes=frozenset(routes), sysctls=frozenset(settings))
+
+    of = scene(mode, edit)
+    smaller = changed.get("mtu")
+    if smaller:
+        of = replace(of, seen={name: _smaller(seen, int(str(smaller))) for name, seen in of.seen.items()})
+    assert faults(of) == []
+    assert any(said in line for line in told(of))
+    assert fitted(of).less == (1500 - int(str(smaller)) if smaller else NUMBERS[mode].less)
+
+
+def _smaller(seen: Seen, mtu: int) -> Seen:
+    """Give pods a smaller MTU."""
+
+    def shrink(inside: Inside) -> Inside:
+        links = {replace(link, mtu=mtu) if link.dev == "eth0" else link for link in inside.holds.links}
+        return replace(inside, holds=replace(inside.holds, links=frozenset(links)))
+
+    return replace(seen, pods={address: shrink(inside) for address, inside in seen.pods.items()})
+
+
+def test_one_pod_with_a_smaller_mtu_is_a_fault() -> None:
+    """The one that is smaller is named, with what the others have."""
+    of = scene("vxlan")
+    of = replace(of, seen={**of.seen, "node3": _smaller(of.seen["node3"], 1400)})
+    assert [finding.node for finding in faults(of)] == ["node3", "node3"]
+    assert "pod1 (10.244.3.2) has MTU 1400, and other pods 1450" in str(faults(of)[0])
+
+
+def test_a_further_block_of_a_peer_is_no_stale_peer() -> None:
+    """Calico gives a node as many blocks as it needs; one that leads to nobody is a fault."""
+
+    def with_route(via: str) -> Scene:
+        route = Route(IPv4Network("10.244.9.0/26"), "flannel.1", IPv4Address(via), onlink=True)
+        return scene("vxlan", lambda _, have: replace(have, routes=have.routes | {route}))
+
+    assert [str(finding) for finding in faults(with_route("10.244.2.0")) if finding.node != "node2"] == []
+    assert (
+        "node1, node3: route: 10.244.9.0/26 leads to node2 too, beside 10.244.2.0/24"
+        in told(with_route("10.244.2.0"))[0]
+    )
+    assert "leads to no node of the inventory: a stale peer" in str(faults(with_route("10.244.9.0"))[0])
+
+
+def test_the_more_exact_route_decides() -> None:
+    """One pod of a peer's led elsewhere is found, though the subnet's own route is right."""
+    stray = Route(IPv4Network("10.244.2.3/32"), "eth0", IPv4Address("192.168.56.13"), proto="static")
+    of = scene("vxlan", lambda name, have: replace(have, routes=have.routes | ({stray} if name == "node1" else set())))
+    assert [finding.says for finding in faults(of)] == ["10.244.2.3/32 of node2 leads by eth0; expected by flannel.1"]
+    assert [finding.look for finding in faults(of)] == ["ip -d route show 10.244.2.3/32"]
+
+
+def test_a_node_that_did_not_answer_is_believed() -> None:
+    """Its device's MAC and key are not known: entries for it are asked only to be there."""
+    of = scene("vxlan")
+    of = replace(of, seen={name: seen for name, seen in of.seen.items() if name != "node3"})
+    assert [finding for name in of.seen for finding in findings(of, of.cluster.node(name))] == []
+
+
+def test_pods_on_cables_have_a_ttl_of_their_own() -> None:
+    """Calico's pods with a tunnel: the mode's numbers between nodes, one router between pods of one node."""
+    by_cable = scene("proxy_arp").seen
+    of = scene("vxlan")
+
+    def mixed(name: str) -> Seen:
+        cables = by_cable[name].have
+        have = of.seen[name].have
+        bridged = {"cni0"}
+        routes = {route for route in have.routes if route.dev not in bridged} | {
+            route for route in cables.routes if route.dev is None or str(route.dev).startswith("cali")
+        }
+        links = {link for link in have.links if link.dev not in bridged} | cables.links
+        whole = replace(have, routes=frozenset(routes), links=frozenset(links), sysctls=have.sysctls | cables.sysctls)
+        return replace(by_cable[name], have=whole)
+
+    of = replace(of, seen={name: mixed(name) for name in of.seen})
+    assert (fitted(of).same_node, fitted(of).across) == (63, 62)
+    assert any("pods hang on cables of their own" in str(finding) for finding in differences(of))
+
+
+PACKET = Packet(IPv4Address("10.244.1.2"), IPv4Address("10.244.2.2"), "cni0", "flannel.1")
+FILTER = "*filter\n:FORWARD {policy} [0:0]\n:MINE - [0:0]\n{rules}\nCOMMIT\n"
+
+
+def acts(printed: str) -> set[str]:
+    """Ask what may become of a packet that is forwarded."""
+    return {
+        outcome.act
+        for base in filtering.read([*HEAD, *printed.splitlines()]).at("forward")
+        for outcome in base.outcomes(PACKET)
+    }
+
+
+@pytest.mark.parametrize(
+    ("policy", "rules", "expected"),
+    [
+        ("ACCEPT", "", {ACCEPT}),
+        ("DROP", "", {DROP}),
+        ("DROP", "-A FORWARD -s 10.244.0.0/16 -j ACCEPT", {ACCEPT}),
+        ("DROP", "-A FORWARD ! -s 10.244.0.0/16 -j ACCEPT", {DROP}),
+        ("DROP", "-A FORWARD -i cni+ -o flannel.1 -j ACCEPT", {ACCEPT}),
+        ("DROP", "-A FORWARD -i eth0 -j ACCEPT", {DROP}),
+        ("ACCEPT", '-A FORWARD -m comment --comment "a b" -j MINE\n-A MINE -d 10.244.2.0/24 -j REJECT', {DROP}),
+        ("ACCEPT", "-A FORWARD -j MINE\n-A MINE -d 10.244.2.0/24 -j RETURN\n-A MINE -j DROP", {ACCEPT}),
+        ("ACCEPT", "-A FORWARD -m conntrack --ctstate INVALID -j DROP", {ACCEPT}),
+        ("DROP", "-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", {DROP}),
+        ("DROP", "-A FORWARD -m mark --mark 0x1/0x1 -j ACCEPT", {ACCEPT, DROP}),
+        ("ACCEPT", "-A FORWARD -m set --match-set bad src -j MINE\n-A MINE -j DROP", {ACCEPT, DROP}),
+        ("DROP", "-A FORWARD -j MARK --set-xmark 0x0/0x1\n-A FORWARD -j ACCEPT", {ACCEPT}),
+    ],
+)
+def test_rules_of_iptables_are_followed(policy: str, rules: str, expected: set[str]) -> None:
+    """First match decides, chains return, a condition that cannot be known may hold or not."""
+    assert acts(FILTER.format(policy=policy, rules=rules)) == expected
+
+
+def test_rules_of_nft_are_followed_and_a_drop_is_final() -> None:
+    """Tables that iptables wrote are read once, as iptables tells them; any other table's drop is final."""
+    chain = '{"chain":{"family":"%s","table":"%s","name":"f","type":"filter","hook":"forward","policy":"%s"}}'
+    rule = (
+        '{"rule":{"family":"inet","table":"own","chain":"f","expr":[{"match":{"op":"==","left":{"payload":'
+        '{"protocol":"ip","field":"saddr"}},"right":{"prefix":{"addr":"10.244.0.0","len":16}}}},{"%s":null}]}}'
+    )
+    text = "# by nft\n" + '{"nftables":[%s]}'
+    filtered = FILTER.format(policy="ACCEPT", rules="") + text
+    assert acts(filtered % ",".join([chain % ("ip", "filter", "drop")])) == {ACCEPT}
+    assert acts(filtered % ",".join([chain % ("inet", "own", "drop")])) == {ACCEPT, DROP}
+    assert acts(filtered % ",".join([chain % ("inet", "own", "drop"), rule % "accept"])) == {ACCEPT}
+    assert acts(filtered % ",".join([chain % ("inet", "own", "accept"), rule % "drop"])) == {ACCEPT, DROP}
+
+
+def test_flannels_own_masquerade_is_seen() -> None:
+    """Through its chain, behind a return for packets that kube-proxy marked."""
+    printed = """*nat
+:POSTROUTING ACCEPT [0:0]
+:FLANNEL-POSTRTG - [0:0]
+-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG
+-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s 10.244.1.0/24 -d 10.244.0.0/16 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s 10.244.0.0/16 ! -d 224.0.0.0/4 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
+COMMIT"""
+    (base,) = filtering.read([*HEAD, *printed.splitlines()]).at("postrouting")
+    outside = PACKET._replace(target=IPv4Address("198.51.100.1"))
+    assert {outcome.act for outcome in base.outcomes(PACKET)} == {ACCEPT}
+    assert MASQUERADE in {outcome.act for outcome in base.outcomes(outside)}
+
+
+def test_a_namespace_is_entered_by_name_or_by_path() -> None:
+    """Those of podnet's bear its mark; others were found."""
+    assert 'space=podnet-$1; shift; ip netns exec "$space" "$@"' in entering.by_name(FIRST)
+    found = entering.by_path({"web": "/run/netns/cni-1", "db": "/proc/77/ns/net"})
+    assert "db) space=/proc/77/ns/net ;; web) space=/run/netns/cni-1 ;;" in found
+
+
+def test_what_is_asked_of_a_host_does_not_grow_with_its_peers() -> None:
+    """One script, whose length only its own pods make."""
+    one, many = cluster(2), cluster(30)
+    assert observing.script(one.node("node1")) == observing.script(many.node("node1"))
+    assert "lsns" not in observing.script(cluster(pods=0).node("node1"))
+
+
+def test_an_answer_that_is_cut_short_is_an_error() -> None:
+    """Half a host is no host."""
+    with pytest.raises(ValueError, match="it was cut short"):
+        observing.parse(cluster().node("node1"), "==podnet== links\n[]\n==podnet== end")
+
+
+@dataclass
+class Unreadable(Fleet):
+    """Hosts of which one tells half of what it holds, and one nothing."""
+
+    def run_all(self, script: Callable[[Node], str], nodes: Sequence[Node] = ()) -> dict[str, Answer]:
+        """Answer for them."""
+        assert all("set -eu" in script(node) for node in nodes or self.nodes)
+        return {"node1": Answer("==podnet== links"), "node2": Answer("", problem="node2 cannot be reached: no")}
+
+
+def test_a_host_whose_tables_cannot_be_read_fails_alone() -> None:
+    """Its problem is a sentence; its pods are still to be reached by others."""
+    of = cluster(2)
+    seen = observing.observe(Unreadable(of, {}, nodes=of.nodes), goldens.mode("vxlan"), NUMBERS["vxlan"])
+    assert seen.scene.seen == {}
+    assert seen.answers["node1"].problem.startswith("what node1 told of itself is not as expected")
+    assert seen.answers["node2"].problem == "node2 cannot be reached: no"
+    assert [node.pods for node in seen.fleet.nodes] == [node.pods for node in of.nodes]
