@@ -35,7 +35,7 @@ def script(devices: Sequence[str]) -> str:
     return (
         f"if command -v ethtool >/dev/null; then for dev in {' '.join(devices)}; do "
         'if [ -e "/sys/class/net/$dev" ]; then '
-        f'ethtool -k "$dev" | sed -n "s/^{Offload.FEATURE}: \\([a-z]*\\).*/$dev \\1/p"; '
+        f'ethtool -k "$dev" | sed -n "s/^[[:space:]]*{Offload.FEATURE}: \\([a-z]*\\).*/$dev \\1/p"; '
         "fi; done; fi"
     )
 

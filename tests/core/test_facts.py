@@ -6,6 +6,7 @@ after the code of iproute2 6.1 that prints it (ip/link_iptnl.c, ip/tunnel.c, ip/
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,7 @@ from podnet.facts import (
     links,
     neighbours,
     node,
+    offloads,
     peers,
     pods,
     ports,
@@ -571,3 +573,27 @@ def test_samples_are_what_a_kernel_prints() -> None:
     for path in SAMPLES.glob("*/*.json"):
         assert len(path.read_text().splitlines()) <= 1
         assert json.loads(path.read_text() or "[]") is not None
+
+
+SAID_OF_LO = """Features for lo:
+tx-checksumming: on
+\ttx-checksum-ipv4: off [fixed]
+\ttx-checksum-ip-generic: on [fixed]
+\ttx-checksum-ipv6: off [fixed]
+"""
+"""`ethtool -k lo`, ethtool 6.1: what belongs to a feature of the same purpose stands below it, behind a tab."""
+
+
+def test_checksum_offload_is_read_where_ethtool_indents_it(tmp_path: Path) -> None:
+    """A device that nobody can tell about would never be brought to what is wanted of it."""
+    ethtool = tmp_path / "ethtool"
+    ethtool.write_text(f"#!/bin/sh\ncat <<'SAID'\n{SAID_OF_LO}SAID\n")
+    ethtool.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-euc", offloads.script(["lo", "nobody"])],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert offloads.parse(done.stdout.splitlines()) == {Offload("lo", on=True)}

@@ -51,7 +51,9 @@ def test_the_page_is_made_of_the_data() -> None:
 @pytest.mark.parametrize("mode", sorted({*CONTAINERS, *MEASURED}))
 def test_each_fault_of_the_list_was_inflicted(mode: str) -> None:
     """A fault that was added, or that is gone, shows that the score must be measured again: `make fault-score`."""
-    assert [*MEASURED[mode]["faults"]] == [*inflicted(mode)]
+    of = MEASURED[mode]
+    assert [*of["faults"]] == [name for name in inflicted(mode) if name not in of["lacks"]]
+    assert set(of["lacks"]) <= {"checksums not left to the hardware"}
 
 
 def test_there_are_enough_faults() -> None:

@@ -33,6 +33,7 @@ def rendered(data: dict[str, Any]) -> str:
     for mode, of in sorted(data.items()):
         lines += ["", f"## {mode}", "", "| Fault | Red | Named cause |", "|---|---|---|"]
         lines += [_line(name, result) for name, result in of["faults"].items()]
+        lines += [f"| {name} | | not on this lab: its hosts have nothing there to break |" for name in of["lacks"]]
     return HEAD + "\n".join(lines) + "\n"
 
 

@@ -123,9 +123,14 @@ def judged(damage: Damage, found: Sequence[Failed], seconds: float) -> Result:
 
 
 def place(at: At, mode: str) -> Place:
-    """Say where the faults strike."""
-    cluster = at.cluster
-    return Place(cluster, cluster.node(VICTIM), at.possible(VICTIM, mode))
+    """Say where the faults strike: in what the host can have of what is wanted."""
+    return Place(at.cluster, at.cluster.node(VICTIM), at.possible(VICTIM, mode))
+
+
+def lacking(at: At, mode: str) -> list[str]:
+    """Name the faults that the host cannot have, since it has nothing there to break."""
+    want, cluster = at.wanted(VICTIM, mode)
+    return [name for name in faults(Place(cluster, cluster.node(VICTIM), want)) if name not in faults(place(at, mode))]
 
 
 def inflicted(at: At, mode: str, damage: Damage, *, vms: bool) -> Result:
@@ -173,7 +178,7 @@ def scored(mode: str, *, vms: bool, runs: int, only: str) -> dict[str, Any]:
         alarms = [failure for _ in range(runs) for failure in failed(at, mode, WHOLE)]
         for failure in alarms:
             print(f"{mode}: ALARM: {failure.test}: {failure.said}", flush=True)
-        every = faults(place(at, mode))
+        every, lacks = faults(place(at, mode)), lacking(at, mode)
         found = {name: damage for name, damage in every.items() if re.search(only, name)}
         results = {}
         for name, damage in found.items():
@@ -184,7 +189,12 @@ def scored(mode: str, *, vms: bool, runs: int, only: str) -> dict[str, Any]:
         raise
     finally:
         at.down()
-    measured = {"runs": runs, "alarms": [failure.said for failure in alarms], "faults": told(found, results)}
+    measured = {
+        "lacks": lacks,
+        "runs": runs,
+        "alarms": [failure.said for failure in alarms],
+        "faults": told(found, results),
+    }
     note(mode, measured, [*every])
     return measured
 
@@ -197,6 +207,7 @@ def note(mode: str, measured: dict[str, Any], every: Sequence[str]) -> None:
         results = before["faults"] | measured["faults"]
         healthy = measured if measured["runs"] else before
         data[mode] = {
+            "lacks": measured["lacks"],
             "runs": healthy["runs"],
             "alarms": healthy["alarms"],
             "faults": {name: results[name] for name in every if name in results},
