@@ -92,6 +92,7 @@ def test_damage_is_named_and_healed(at: At, sriov: Path, damage: str) -> None:
     assert at.differences("node1", "sriov", sriov) == []
     carriers(at)
     at.sh("node1", "ip netns exec podnet-pod1 ping -n -c 1 -w 10 10.244.2.2 | grep ttl=64")
+    shown.note(15, "sriov", at.kind)
 
 
 def test_a_pod_does_not_take_another_mac(at: At, sriov: Path) -> None:
