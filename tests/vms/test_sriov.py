@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import shown
 from tests.lab.at import BIN, At, Done, until
 from tests.lab.nics import FIRST, MAKE_VFS, SECOND, inventory
 from tests.lab.test_switching import EVERYTHING as WITH_PERMADDR
