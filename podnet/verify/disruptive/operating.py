@@ -64,9 +64,8 @@ class Operator:
         self.now: Arrangement | None = self.given
 
     def fleet(self, arrangement: Arrangement) -> Fleet:
-        """Return those of the hosts that are in an arrangement, as it says."""
-        names = arrangement.data.keys()
-        return replace(self.hosts.only(names), cluster=arrangement.cluster)
+        """Return those of the hosts that are in an arrangement, as nodes of its cluster."""
+        return Fleet(arrangement.cluster, self.hosts.only(arrangement.data).hosts)
 
     def apply(self, arrangement: Arrangement) -> Applied:
         """Put the hosts of an arrangement into it; fail the test if one of them is not changed as it should."""
