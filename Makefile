@@ -5,7 +5,8 @@ PYINFRA = .venv/bin/pyinfra
 LAB = .venv/bin/podnet lab
 HOSTS = node1,node2,node3
 # Most of the time is spent waiting for hosts. What takes longest begins first.
-SIDE_BY_SIDE = --numprocesses 3 --dist loadfile --no-loadscope-reorder
+LATER = --ignore-glob='*/test_disruptive.py' --deselect tests/vms/test_sriov.py::test_every_disruptive_scenario_holds
+SIDE_BY_SIDE = $(LATER) --numprocesses 3 --dist loadfile --no-loadscope-reorder
 VALIDATE = tests/vagrant/test_validate.py
 
 test: setup lint  ## the whole test run: lint, types, core tests, lab tests, `vagrant validate`
@@ -15,6 +16,10 @@ test: setup lint  ## the whole test run: lint, types, core tests, lab tests, `va
 
 test-fast: setup lint  ## core tests and labs of containers, no VMs
 	$(PYTEST) tests/lab tests/core $(SIDE_BY_SIDE)
+
+test-disruptive: setup  ## what the verification changes with --disruptive, in each mode on both kinds of labs: half an hour
+	$(PYTEST) tests/lab/test_disruptive.py tests/vms/test_disruptive.py
+	$(PYTEST) tests/vms/test_sriov.py::test_every_disruptive_scenario_holds
 
 check: setup lint  ## lint, types and core tests: no lab, under a minute
 	$(PYTEST) tests/core
@@ -61,4 +66,4 @@ clean:  ## remove the lab and the virtual environment; the image stays for other
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
-.PHONY: test test-fast check demo lint vagrant-test vagrant-box throughput verify-bench fault-score golden setup clean help
+.PHONY: test test-fast test-disruptive check demo lint vagrant-test vagrant-box throughput verify-bench fault-score golden setup clean help

@@ -1,7 +1,6 @@
 """What several tests stand on and what takes seconds: made once a session."""
 
 import json
-import os
 import subprocess
 import sys
 import venv
@@ -19,7 +18,6 @@ SHOWN: set[shown.Shown] = set()
 LABS: set[str] = set()
 KINDS_OF_LABS = {"lab", "vms"}
 ROOT = Path(__file__).parents[1]
-LONGEST = "/test_modes.py"
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +45,11 @@ def run(*words: str) -> None:
 
 
 class Rows(LoadFileScheduling):  # type: ignore[misc]  # see above
-    """A file's tests together, and VMs in two rows: emulated, more of them at once are no faster."""
+    """A file's tests together, and those of VMs in one row: emulated, more of them at once are no faster."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "vms" if file.startswith("tests/vms/") and not file.endswith(LONGEST) else file
+        return "vms" if file.startswith("tests/vms/") else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Rows:
@@ -86,16 +84,6 @@ def _read(said: str) -> shown.Shown:
     return number, mode, lab
 
 
-def _untrue(config: pytest.Config) -> bool:
-    """Say whether this was a whole run, and has shown something else than the docs say."""
-    options = config.option
-    whole = LABS >= KINDS_OF_LABS and all(map(os.path.isdir, config.args)) and not (options.keyword or options.markexpr)
-    if whole and not hasattr(config, "workerinput"):
-        shown.save(SHOWN)
-        return shown.table(SHOWN) != shown.in_docs()
-    return False
-
-
 def _unproved() -> list[str]:
     """Name the modes that were proved on no lab, in a run that had every kind of lab."""
     proved = {mode for mode, _ in PROVED}
@@ -104,11 +92,13 @@ def _unproved() -> list[str]:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run that skipped a test although its lab had what it needs, or that left a mode without any proof."""
-    if SKIPPED or _unproved() or _untrue(session.config):
+    if SKIPPED or _unproved():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if LABS >= KINDS_OF_LABS and not hasattr(session.config, "workerinput"):
+        shown.save(SHOWN)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which."""
     for mode in sorted({mode for mode, _ in PROVED}):
         terminalreporter.write_line(f"{mode} was proved on: {', '.join(sorted(lab for m, lab in PROVED if m == mode))}")
@@ -116,8 +106,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"{mode} was proved on no lab: the run fails", red=True)
     for nodeid in SKIPPED:
         terminalreporter.write_line(f"{nodeid} was skipped, and no skip is expected: the run fails", red=True)
-    if _untrue(config):
-        terminalreporter.write_line(
-            "docs/verification.md says something else than this run has shown; the run fails (python -m tests.shown)",
-            red=True,
-        )

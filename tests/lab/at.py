@@ -207,7 +207,7 @@ class At:
         for host in hosts:
             self.try_sh(host, "systemctl --force --force poweroff")
         done = [f"{host} " for host in hosts]
-        until(lambda: all("stopped" in self.status(host) for host in done), 20, f"{', '.join(hosts)} have stopped")
+        until(lambda: all("stopped" in self.status(host) for host in done), 60, f"{', '.join(hosts)} have stopped")
 
     def status(self, host: str) -> str:
         """Return the line that `podnet lab status` has about a host."""
