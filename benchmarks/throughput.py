@@ -66,7 +66,7 @@ def shares(at: At, mode: str) -> list[float]:
 
 def measured(kind: str, *options: str) -> dict[str, list[float]]:
     """Make a lab of that kind and measure every mode on it."""
-    at = At(f"throughput-{kind.lower()}")
+    at = At(f"speed-{kind.lower()}")
     seen: dict[str, list[float]] = {mode: [] for mode, numbers in sorted(NUMBERS.items()) if numbers.on_uplink}
     at.up("--hosts", "2", *options)
     try:
