@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from podnet import spell
-from podnet.state import TABLES, File, Item, Nic, State, Symlink, Sysctl, WgPeer
+from podnet.state import TABLES, File, Item, Nic, Offload, State, Symlink, Sysctl, WgPeer
 
 
 def one_of_each(want: State) -> Iterator[tuple[str, str]]:
@@ -22,6 +22,9 @@ def _of(netns: str, state: State) -> Iterator[tuple[str, str]]:
         match items[0]:
             case Sysctl() as item:
                 yield f"{enter}sysctl -q -w {item.path}={0 if item.value != '0' else 1}", item.path
+            case Offload() as item:
+                other = "off" if item.on else "on"
+                yield f"{enter}ethtool -K {item.dev} {item.FEATURE} {other}", f"wrong checksum offload: {item.dev}"
             case Nic() as item:
                 yield f"{enter}ip link set {item.dev} down", item.dev
             case File() | Symlink() as item:
