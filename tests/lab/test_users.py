@@ -149,7 +149,7 @@ def test_installed_wheel_deploys_and_verifies_from_any_directory(vxlan: At, inst
     for words in (["--pyargs", "podnet.verify"], []):
         done = inside("pytest", *words, "--hosts=node1,node2,node3", f"--inventory={tmp_path / 'nodes.py'}")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "19 passed" in done.stdout
+        assert "40 passed" in done.stdout
 
 
 def inventory_without_clone(at: At, folder: Path) -> Path:
