@@ -88,7 +88,8 @@ def on(name: str, table: str, edit: Callable[[Item], Item | None]) -> Callable[[
 
     def change(node: str, have: State) -> State:
         items = (edit(item) if node == name else item for item in getattr(have, table))
-        return replace(have, **{table: frozenset(item for item in items if item is not None)})  # type: ignore[arg-type]
+        changed: dict[str, Any] = {table: frozenset(item for item in items if item is not None)}
+        return replace(have, **changed)
 
     return change
 

@@ -169,6 +169,6 @@ def _counted(pair: Pair, said: str) -> Loss:
     gaps = [b - a - 1 for a, b in itertools.pairwise(numbers)]
     last = int(sent[1]) - numbers[-1]
     # The last replies may still have been on their way: ping was told to end right after one that it had heard.
-    on_their_way = BURST + ceil(float(slowest[1]) / 1000 / INTERVAL)
+    on_their_way = 1 + ceil(float(slowest[1]) / 1000 / INTERVAL)
     gaps.append(last if last > on_their_way else 0)
     return Loss(pair, int(sent[1]), sum(gaps), max(gaps), gaps[-1])

@@ -136,7 +136,7 @@ def _cable(scene: Scene, node: Node, pod: IPv4Address, inside: Inside | None) ->
         yield Teller(node.name, "link").fault(f"{way.dev}, which leads to the pod {pod}, is down", look)
     if inside is None:
         return
-    macs = {link.mac for link in inside.holds.links if (mac := getattr(link, "mac", None)) and mac}  # type: ignore[attr-defined]
+    macs = {mac for link in inside.holds.links if (mac := getattr(link, "mac", None))}
     for item in seen.have.neighbours:
         if (item.dev, item.to) == (way.dev, pod) and item.permanent and item.mac not in macs:
             says = f"{pod} on {way.dev} is said to have the MAC {item.mac}, which the pod has not"
