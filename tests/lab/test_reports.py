@@ -67,7 +67,7 @@ def test_a_router_that_refuses_is_named(whole: At) -> None:
     whole.sh("node1", "ip -n podnet-pod1 link set eth0 mtu 1500")
     done = whole.verify(REACH)
     problems = [line for line in done.out.splitlines() if "->" in line]
-    assert len(problems) == 1
+    assert len(problems) == 1, done.said
     assert problems[0].startswith("node1/pod1 -> node1/pod2: expected a packet of 1451 bytes to be refused as too long")
     assert "1451 bytes from a pod are refused by the sender's own device: 25 pairs" in done.out
     assert "1451 bytes from a pod are refused by the path, by the router 10.244.1.1 (node1): 4 pairs" in done.out

@@ -15,7 +15,6 @@ from ipaddress import IPv4Address
 from podnet.cluster import Cluster, Node, Pod
 
 HEADERS = 20 + 8  # IPv4 and ICMP: what ping adds to its payload
-DEADLINE = 3  # seconds: ping repeats every second until the first reply or then
 BUDGET = 60  # seconds after which a host begins no more pings: replies that do not come must end some time
 ABREAST = 64  # shells that ping at once on one host
 MARK = "==ping=="
@@ -85,10 +84,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The largest packet that a pod may send, and for some pods, by their labels, that the node lets pass to them."""
+    """The largest packet that a pod may send, and for some pods, by their labels, that the node lets pass to them.
+
+    `patience`: ping repeats every second until the first reply, or for so many seconds.
+    """
 
     largest: int
     way: Mapping[str, int]
+    patience: int = 3
 
 
 def label(node: Node, pod: Pod) -> str:
@@ -129,7 +132,7 @@ echo "{HOST} $kernel"
 read -r now rest </proc/uptime
 export prefix={prefix} end=$((${{now%%.*}} + {BUDGET}))
 try='{TRY}'
-inside='{_inside(sizes.largest)}'
+inside='{_inside(sizes)}'
 {enter}
 within() {{ pod=$1; shift; enter $pod sh -c "$try$inside" $pod "$@"; }}
 set -- {to_all}
@@ -149,7 +152,7 @@ TO_BE_REFUSED = "-W 1 -i 0.01 -M do"
 """Options for what is refused at once: else ping would wait a second before it ends."""
 
 
-def _inside(largest: int) -> str:
+def _inside(sizes: Sizes) -> str:
     """Spell what a shell does inside a pod: more than a small packet is sent only where that is answered."""
     # Not asked of /sys, which stays the host's own where only the network is the pod's.
     return f"""mtu=0
@@ -158,10 +161,10 @@ for list; do
   for to in $list; do
     read -r now rest </proc/uptime
     if [ ${{now%%.*}} -ge $end ]; then echo "{MARK} $0 $prefix$to {LATE} $mtu"; continue; fi
-    size={SMALL}; try -w {DEADLINE}
+    size={SMALL}; try -w {sizes.patience}
     if [ $rc != 0 ]; then continue; fi
-    size={LARGEST}; try -w {DEADLINE} -M do -s {largest - HEADERS}
-    size={LARGER}; try {TO_BE_REFUSED} -s {largest + 1 - HEADERS}
+    size={LARGEST}; try -w {sizes.patience} -M do -s {sizes.largest - HEADERS}
+    size={LARGER}; try {TO_BE_REFUSED} -s {sizes.largest + 1 - HEADERS}
   done &
 done
 wait
