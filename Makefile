@@ -6,20 +6,23 @@ LAB = .venv/bin/podnet lab
 HOSTS = node1,node2,node3
 # Most of the time is spent waiting for hosts. What takes longest begins first.
 LATER = --ignore-glob='*/test_disruptive.py' --deselect tests/vms/test_sriov.py::test_every_disruptive_scenario_holds
-SIDE_BY_SIDE = $(LATER) --numprocesses 3 --dist loadfile --no-loadscope-reorder
-VALIDATE = tests/vagrant/test_validate.py
+ABREAST = --numprocesses 3 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE = $(LATER) $(ABREAST)
+VALIDATED = if command -v vagrant; then $(PYTEST) tests/vagrant/test_validate.py; else \
+	echo "no vagrant here: the Vagrantfile is not validated"; fi
 
-test: setup lint  ## the whole test run: lint, types, core tests, lab tests, `vagrant validate`
+test: setup lint  ## lint, types, core tests, `vagrant validate`, labs of containers and VMs: under half an hour
 	@./setup packages-vagrant.txt
-	if command -v vagrant; then $(PYTEST) $(VALIDATE); else echo "no vagrant here: the Vagrantfile is not validated"; fi
+	$(VALIDATED)
 	$(PYTEST) tests/vms tests/lab tests/core $(SIDE_BY_SIDE)
 
 test-fast: setup lint  ## core tests and labs of containers, no VMs
 	$(PYTEST) tests/lab tests/core $(SIDE_BY_SIDE)
 
-test-disruptive: setup  ## what the verification changes with --disruptive, in each mode on both kinds of labs: half an hour
-	$(PYTEST) tests/lab/test_disruptive.py tests/vms/test_disruptive.py
-	$(PYTEST) tests/vms/test_sriov.py::test_every_disruptive_scenario_holds
+test-all: setup lint  ## the same, and what the verification does with --disruptive, in each mode
+	@./setup packages-vagrant.txt
+	$(VALIDATED)
+	$(PYTEST) tests/vms tests/lab tests/core $(ABREAST)
 
 check: setup lint  ## lint, types and core tests: no lab, under a minute
 	$(PYTEST) tests/core
@@ -66,4 +69,4 @@ clean:  ## remove the lab and the virtual environment; the image stays for other
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
-.PHONY: test test-fast test-disruptive check demo lint vagrant-test vagrant-box throughput verify-bench fault-score golden setup clean help
+.PHONY: test test-all test-fast check demo lint vagrant-test vagrant-box throughput verify-bench fault-score golden setup clean help

@@ -1,6 +1,7 @@
 """What several tests stand on and what takes seconds: made once a session."""
 
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -90,15 +91,24 @@ def _unproved() -> list[str]:
     return [mode for mode in MODES if mode not in proved] if KINDS_OF_LABS <= LABS else []
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run that skipped a test although its lab had what it needs, or that left a mode without any proof."""
-    if SKIPPED or _unproved():
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    if LABS >= KINDS_OF_LABS and not hasattr(session.config, "workerinput"):
+def _untrue(config: pytest.Config) -> bool:
+    """Say whether this was a whole run, and has shown something else than the docs say."""
+    options = config.option
+    picked = options.keyword or options.markexpr or options.deselect or options.ignore_glob
+    whole = LABS >= KINDS_OF_LABS and all(map(os.path.isdir, config.args)) and not picked
+    if whole and not hasattr(config, "workerinput"):
         shown.save(SHOWN)
+        return shown.table(SHOWN) != shown.in_docs()
+    return False
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that skipped a test though its lab had what it needs, left a mode unproved or disproves docs."""
+    if SKIPPED or _unproved() or _untrue(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which."""
     for mode in sorted({mode for mode, _ in PROVED}):
         terminalreporter.write_line(f"{mode} was proved on: {', '.join(sorted(lab for m, lab in PROVED if m == mode))}")
@@ -106,3 +116,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{mode} was proved on no lab: the run fails", red=True)
     for nodeid in SKIPPED:
         terminalreporter.write_line(f"{nodeid} was skipped, and no skip is expected: the run fails", red=True)
+    if _untrue(config):
+        terminalreporter.write_line(
+            "docs/verification.md says something else than this run has shown; the run fails (python -m tests.shown)",
+            red=True,
+        )

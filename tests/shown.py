@@ -22,7 +22,7 @@ Shown: TypeAlias = tuple[int, str, str]
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "verification.md"
 LAST = ROOT / ".lab" / "shown.json"
-BEGIN, END = "<!-- scenarios: make test, then python -m tests.shown -->\n", "<!-- end of scenarios -->\n"
+BEGIN, END = "<!-- scenarios: make test-all, then python -m tests.shown -->\n", "<!-- end of scenarios -->\n"
 NEW: list[Shown] = []
 """What this process has seen and not yet reported."""
 
@@ -74,6 +74,11 @@ def save(shown: Iterable[Shown]) -> None:
     """Leave what a whole run has shown for `python -m tests.shown`."""
     LAST.parent.mkdir(exist_ok=True)
     LAST.write_text(json.dumps(sorted(shown)))
+
+
+def in_docs() -> str:
+    """Return the table that the docs have."""
+    return PAGE.read_text().partition(BEGIN)[2].partition(END)[0].strip() + "\n"
 
 
 def main() -> None:

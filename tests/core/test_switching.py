@@ -146,7 +146,7 @@ def test_a_switch_that_was_cut_between_commands_is_completed_by_the_next(before:
     """Whichever command was the last, the next run ends where the whole one would have."""
     whole = todo(applied(before), want_of(after))
     for end in range(1, len(whole)):
-        complete(before, whole[:end], after)
+        assert completed(before, whole[:end], after) == fresh(after)
 
 
 @pytest.mark.parametrize(("before", "after"), THOROUGH)
@@ -157,13 +157,13 @@ def test_a_switch_that_was_cut_at_any_line_is_completed_by_the_next(before: str,
         if section.command.endswith(("-batch -", "sysctl -q -p -")):
             for line in range(1, len(section.lines)):
                 cut = replace(section, lines=section.lines[:line])
-                complete(before, [*whole[:end], cut], after, OTHER_PODS)
+                assert completed(before, [*whole[:end], cut], after, OTHER_PODS) == fresh(after, OTHER_PODS)
 
 
-def complete(before: str, part: list[Section], after: str, then: Cluster = ONE_SEGMENT) -> None:
-    """Carry out a part on a host in `before`, then put it into `after`."""
+def completed(before: str, part: list[Section], after: str, then: Cluster = ONE_SEGMENT) -> dict[str, Any]:
+    """Carry out a part on a host in `before`, then put it into `after`; return what it holds."""
     kernel = applied(before)
     for section in part:
         kernel.run(section)
     run(kernel, want_of(after, then))
-    assert remains(kernel) == fresh(after, then)
+    return remains(kernel)

@@ -173,8 +173,8 @@ def test_virtual_functions_reach_each_other(at: At) -> None:
             """,
         )
     until(lambda: all(has_carrier(at, host) for host in ("node1", "node2")), CARRIER_WITHIN, "the VFs have a carrier")
-    at.sh("node1", "ip netns exec pod ping -c 3 -W 5 10.9.9.2")
-    at.sh("node2", "ip netns exec pod ping -c 3 -W 5 10.9.9.1")
+    assert "3 received" in at.sh("node1", "ip netns exec pod ping -c 3 -W 5 10.9.9.2")
+    assert "3 received" in at.sh("node2", "ip netns exec pod ping -c 3 -W 5 10.9.9.1")
 
 
 def has_carrier(at: At, host: str) -> bool:
