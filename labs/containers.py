@@ -79,11 +79,14 @@ def inside(home: Home, name: str, command: list[str]) -> list[str]:
     return [*enter, *environment, *command]
 
 
-def reboot(home: Home, name: str, lock: int, *, hard: bool) -> None:
-    """End a host, at once if `hard`, and start it again."""
-    group = home.cgroup / name
+def reboot(home: Home, names: list[str], lock: int, *, hard: bool) -> None:
+    """End hosts, at once if `hard`, and start them again."""
+    groups = [home.cgroup / name for name in names]
     if not hard:
-        subprocess.run(inside(home, name, ["systemctl", "poweroff"]), check=True)
-        until(lambda: not group.init(), STOPS_WITHIN, f"{name} does not go down: `reboot --hard` cuts its power")
-    group.remove()
+        for name in names:
+            subprocess.run(inside(home, name, ["systemctl", "poweroff"]), check=True)
+        stuck = f"{', '.join(names)} did not all go down: `reboot --hard` cuts their power"
+        until(lambda: not any(group.init() for group in groups), STOPS_WITHIN, stuck)
+    for group in groups:
+        group.remove()
     bring_up(home, lock)

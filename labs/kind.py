@@ -26,8 +26,8 @@ class Kind(Protocol):
     def execute(self, home: Home, name: str, command: list[str]) -> NoReturn:
         """Become a command in a host."""
 
-    def reboot(self, home: Home, name: str, lock: int, *, hard: bool) -> None:
-        """Have a host start anew."""
+    def reboot(self, home: Home, names: list[str], lock: int, *, hard: bool) -> None:
+        """Have hosts start anew."""
 
 
 def of(lab: Lab) -> Kind:

@@ -129,16 +129,18 @@ def execute(home: Home, name: str, command: list[str]) -> NoReturn:
     kind.of(home.load()[0]).execute(home, name, command)
 
 
-def reboot(home: Home, name: str, *, hard: bool) -> None:
-    """Have a host start anew, with the files it has; return when it has."""
+def reboot(home: Home, names: list[str], *, hard: bool) -> None:
+    """Have hosts start anew, all at once, with the files they have; return when they have."""
     start = time.monotonic()
     with home.locked() as lock:
-        known(home, name)
+        for name in names:
+            known(home, name)
         try:
-            kind.of(home.load()[0]).reboot(home, name, lock, hard=hard)
+            kind.of(home.load()[0]).reboot(home, names, lock, hard=hard)
         finally:
             give_away(home)
-    print(f"{name} has started anew ({time.monotonic() - start:.1f} s)")
+    have = "have" if len(names) > 1 else "has"
+    print(f"{', '.join(names)} {have} started anew ({time.monotonic() - start:.1f} s)")
 
 
 def ssh(home: Home, name: str, command: list[str]) -> NoReturn:

@@ -126,18 +126,21 @@ def execute(home: Home, name: str, command: list[str]) -> NoReturn:
     become((home.cgroup / "exec").entering(ssh))
 
 
-def reboot(home: Home, name: str, lock: int, *, hard: bool) -> None:
-    """Have a host boot, or if `hard` cut its power first; return when it has."""
-    before = boot_id(home, name)
+def reboot(home: Home, names: list[str], lock: int, *, hard: bool) -> None:
+    """Have hosts boot, or if `hard` cut their power first; return when they have."""
+    before = {name: boot_id(home, name) for name in names}
+    for name in names:
+        if hard:
+            (home.cgroup / name).remove()
+        else:
+            asked(home, name, "systemctl", "reboot")
     if hard:
-        (home.cgroup / name).remove()
         bring_up(home, lock)
-    else:
-        asked(home, name, "systemctl", "reboot")
     until(
-        lambda: boot_id(home, name) not in {before, ""},
+        lambda: all(boot_id(home, name) not in {before[name], ""} for name in names),
         booting.BOOTS_WITHIN,
-        f"{name} did not come back within {booting.BOOTS_WITHIN:.0f} s: see {home.console(name)}",
+        f"{', '.join(names)} did not all come back within {booting.BOOTS_WITHIN:.0f} s: see "
+        f"{', '.join(str(home.console(name)) for name in names)}",
     )
 
 

@@ -47,9 +47,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     status = verbs.add_parser("status", help="how the hosts fare; exit code 1 if one is not up")
     execute = verbs.add_parser("exec", usage="podnet lab exec [--name NAME] HOST -- CMD ...", help="run CMD in a host")
     ssh = verbs.add_parser("ssh", usage="podnet lab ssh [--name NAME] HOST [-- CMD ...]", help="log in to a host")
-    reboot = verbs.add_parser("reboot", help="start a host anew, with the files it has")
-    reboot.add_argument("--hard", action="store_true", help="cut its power first")
-    reboot.add_argument("host", metavar="HOST")
+    reboot = verbs.add_parser("reboot", help="start hosts anew, all at once, with the files they have")
+    reboot.add_argument("--hard", action="store_true", help="cut their power first")
+    reboot.add_argument("hosts", metavar="HOST", nargs="+")
     for verb in (up, down, status, execute, ssh, reboot):
         verb.add_argument("--name", default=home.DEFAULT, help=f"which lab ({home.DEFAULT})")
     for verb in (execute, ssh):
@@ -80,7 +80,7 @@ def run(asked: argparse.Namespace) -> int:
         case "ssh":
             lab.ssh(place, asked.host, asked.command)
         case "reboot":
-            lab.reboot(place, asked.host, hard=asked.hard)
+            lab.reboot(place, asked.hosts, hard=asked.hard)
     return 0
 
 

@@ -19,6 +19,7 @@ SHOWN: set[shown.Shown] = set()
 LABS: set[str] = set()
 KINDS_OF_LABS = {"lab", "vms"}
 ROOT = Path(__file__).parents[1]
+LONGEST = "/test_modes.py"
 
 
 @pytest.fixture(scope="session")
@@ -46,11 +47,11 @@ def run(*words: str) -> None:
 
 
 class Rows(LoadFileScheduling):  # type: ignore[misc]  # see above
-    """A file's tests together, and those of VMs in one row: emulated, more of them at once are no faster."""
+    """A file's tests together, and those of VMs in two rows: emulated, more of them at once are no faster."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "vms" if file.startswith("tests/vms/") else file
+        return "vms" if file.startswith("tests/vms/") and not file.endswith(LONGEST) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Rows:

@@ -10,7 +10,7 @@ from podnet.verify.mesh.probe import HEADERS
 ETHERNET = 14
 IPV4 = 20
 LINKTYPE_ETHERNET = 1
-DEADLINE = 7  # seconds to see the two packets of one ping: WireGuard may begin its handshake twice, 5 s apart
+DEADLINE = 5  # seconds to see the two packets of one ping
 QUIET = 1  # seconds in which nothing is to be seen
 SEEN, MOST_SEEN = 3, 8  # seconds, and packets on each device: what is shown beside a failure
 MORE_OR_OFFSET = 0x3FFF  # of the fragment field: anything set means a piece of a packet

@@ -15,6 +15,7 @@ from podnet.state import State
 from podnet.verify.diagnosis.inquiry import Explains, Inquiry, Unexplained, keys
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.mesh import reach, sampling
+from podnet.verify.mesh.greeting import greet
 from podnet.verify.mesh.reach import Mesh
 from podnet.verify.numbers import NUMBERS, Numbers
 from podnet.verify.plugin import ANSWERS, FLEET, HERE, MESH, NOT_ASKED, NOT_LOOKED_AT, OBSERVATION, RUN
@@ -133,7 +134,18 @@ def told(answers: dict[str, Answer], cluster: Cluster) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def exchange(fleet: Fleet, numbers: Numbers, pytestconfig: pytest.Config) -> Exchange:
+def greeted(fleet: Fleet, numbers: Numbers) -> None:
+    """Have all tunnels opened that open with the first packet."""
+    greet(fleet, numbers)
+
+
+@pytest.fixture(scope="session")
+def exchange(
+    fleet: Fleet,
+    numbers: Numbers,
+    greeted: None,  # noqa: ARG001  # before anybody talks
+    pytestconfig: pytest.Config,
+) -> Exchange:
     """Have all pods, nodes and the host outside talk to each other."""
     exchange = Exchange(fleet, numbers)
     exchange.run()
@@ -158,7 +170,12 @@ def inquiry(fleet: Fleet, request: pytest.FixtureRequest) -> Explains:
 
 
 @pytest.fixture(scope="session")
-def mesh(fleet: Fleet, numbers: Numbers, pytestconfig: pytest.Config) -> Mesh:
+def mesh(
+    fleet: Fleet,
+    numbers: Numbers,
+    greeted: None,  # noqa: ARG001  # before anybody talks
+    pytestconfig: pytest.Config,
+) -> Mesh:
     """Have every pod ping every pod, in all sizes, or as many as `--pairs` allows: one remote command a node."""
     seed = pytestconfig.getoption("pairs_seed")
     sample = sampling.sample(

@@ -67,7 +67,7 @@ class Numbers:
     (`elsewhere`), nothing may be seen at all. Where packets leave or enter a node's pods they pass a device of the
     kernel's kind `switch`, if there is one; those of two pods of a node are switched there and not counted. Without
     `comes_back` an apply is needed after a reboot. `refuses`: not only a pod's own device refuses a larger packet, but
-    so do those by which its node sends. `patience`: the seconds within which the first answer comes.
+    so do those by which its node sends.
     """
 
     same_node: int
@@ -79,7 +79,6 @@ class Numbers:
     comes_back: bool = True
     refuses: bool = True
     switch: str = ""
-    patience: int = 3  # time for ARP, and for a SYN that was lost
 
     @property
     def on_uplink(self) -> bool:
@@ -156,7 +155,5 @@ NUMBERS = {
     "veth_pair": Numbers(64, None, APART),
     "vxlan": Numbers(64, 62, ROUTED, 50, always(VXLAN), switch="bridge"),
     "vxlan_direct_routing": Numbers(64, 62, ROUTED, 50, between_segments(VXLAN), switch="bridge"),
-    # Two ends that begin at once throw each other's handshake away, and begin again after REKEY_TIMEOUT, 5 s, and up to
-    # 0.33 s of jitter (drivers/net/wireguard/messages.h); ping asks each second.
-    "wireguard": Numbers(64, 62, SEALED, 80, always(WIREGUARD), switch="bridge", patience=7),
+    "wireguard": Numbers(64, 62, SEALED, 80, always(WIREGUARD), switch="bridge"),
 }

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.of_ours
 
 
 @pytest.fixture(scope="session")
-def bursts(fleet: Fleet, numbers: Numbers) -> Bursts:
+def bursts(fleet: Fleet, numbers: Numbers, greeted: None) -> Bursts:  # noqa: ARG001  # before anybody talks
     """Have a place for what is measured."""
     return Bursts(fleet, numbers)
 

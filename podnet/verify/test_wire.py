@@ -34,6 +34,7 @@ def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Pa
         pytest.fail(f"{node.name}: {e}; tcpdump and ping said: {answer.said.strip()}", pytrace=False)
 
 
+@pytest.mark.usefixtures("greeted")
 @pytest.mark.scenario(8)
 def test_pods_packets_cross_the_wire_as_the_mode_says(
     node: Node, fleet: Fleet, numbers: Numbers, inquiry: Explains

@@ -15,7 +15,7 @@ from podnet.marks import FIRST
 from podnet.verify.entering import by_name
 from podnet.verify.fleet import Answer
 from podnet.verify.mesh import matrix, probe, sampling
-from podnet.verify.mesh.probe import HOST, LARGER, LARGEST, MARK, SMALL, WAY, Reply, Sizes
+from podnet.verify.mesh.probe import HOST, LARGER, LARGEST, MARK, SMALL, WAY, Refusal, Reply, Sizes
 from podnet.verify.mesh.reach import Mesh, sizes_of
 from podnet.verify.numbers import NUMBERS
 
@@ -85,9 +85,9 @@ esac
 """
 
 
-def run(script: str, folder: Path) -> str:
+def run(script: str, folder: Path, ping: str = PING) -> str:
     """Run a node's script with an ip and a ping that only say what they were asked."""
-    for name, text in {"ip": IP, "ping": PING}.items():
+    for name, text in {"ip": IP, "ping": ping}.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "LOG": str(folder / "log")}
@@ -110,6 +110,18 @@ def test_one_script_does_all_pings_of_a_node(tmp_path: Path) -> None:
     asked = (tmp_path / "log").read_text().splitlines()
     assert len(asked) == 8 + 6 + 6 + 1
     assert sum("10.2.0.3" in line for line in asked) == 2
+
+
+def test_an_error_that_ping_has_missed_is_asked_for_again(tmp_path: Path) -> None:
+    """Where something is to be refused, silence is no answer yet; where a reply is to come, ping itself repeats."""
+    silent = PING.replace("*1423*) echo", '*1423*) if [ "$(grep -c 1423 "$LOG")" -lt 3 ]; then exit 1; fi; echo')
+    cluster = of(1, 1)
+    said = run(probe.script(ENTER, cluster.nodes[0], cluster.nodes, Sizes(1450, {})), tmp_path, silent)
+    replies = [reply for reply in probe.parse(cluster, cluster.nodes[0], said) if reply.size == LARGER]
+    assert [reply.refusal for reply in replies] == [Refusal(1450), Refusal(1450)]
+    asked = (tmp_path / "log").read_text().splitlines()
+    assert sum("1423" in line for line in asked) > len(replies)
+    assert len([line for line in asked if "1423" not in line]) == 4
 
 
 def test_a_sample_is_pinged_and_nothing_else(tmp_path: Path) -> None:

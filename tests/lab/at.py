@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,19 @@ class At:
         done = run("podnet", "lab", "up", "--name", self.name, *options)
         assert done.code == 0, done.said
 
-    def reboot(self, host: str, *options: str) -> None:
-        """Have a host boot, as by `systemctl reboot`; `--hard` cuts its power first."""
-        done = run("podnet", "lab", "reboot", "--name", self.name, *options, host)
+    def reboot(self, *hosts: str) -> None:
+        """Have hosts boot, as by `systemctl reboot`; `--hard` among them cuts their power first."""
+        done = run("podnet", "lab", "reboot", "--name", self.name, *hosts)
         assert done.code == 0, done.said
+
+    def crash(self, host: str) -> None:
+        """Have a host start anew without being told to stop, as when its power fails for a moment."""
+        before = self._boot(host)
+        self.try_sh(host, "systemctl --force --force reboot")
+        until(lambda: self._boot(host) not in {before, ""}, 120, f"{host} has booted")
+
+    def _boot(self, host: str) -> str:
+        return self.try_sh(host, "cat /proc/sys/kernel/random/boot_id").out
 
     def down(self) -> None:
         done = run("podnet", "lab", "down", "--name", self.name)
@@ -216,9 +225,6 @@ class At:
 
     def back(self, *hosts: str, seconds: float = 30) -> None:
         """Wait until hosts that were started have made their networks by themselves."""
+        unit = f"{self.cluster.marks.alias}.service"
         for host in hosts:
-            active = f"systemctl is-active {self.cluster.marks.alias}.service || test $? = 3"
-            until(partial(self._says, host, active, "active\n"), seconds, f"the unit of {host} is active")
-
-    def _says(self, host: str, command: str, words: str) -> bool:
-        return self.sh(host, command) == words
+            self.sh(host, f"timeout {seconds} sh -c 'until systemctl -q is-active {unit}; do sleep 0.2; done'")

@@ -10,7 +10,7 @@ from podnet import pods
 from podnet.cluster import Node
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.mesh import probe
-from podnet.verify.mesh.probe import HEADERS, LARGER, MARK
+from podnet.verify.mesh.probe import DEADLINE, HEADERS, LARGER, MARK
 from podnet.verify.mesh.reach import Mesh, routed
 from podnet.verify.numbers import Numbers
 
@@ -21,7 +21,7 @@ def peer_of(fleet: Fleet, node: Node) -> Node | None:
     return ring[(ring.index(node) + 1) % len(ring)] if node in ring and len(ring) > 1 else None
 
 
-def script(netns: str, pod: str, to: str, size: int, patience: int) -> str:
+def script(netns: str, pod: str, to: str, size: int) -> str:
     """Spell a ping of that size by a pod whose device is large enough meanwhile, and gets its MTU back in any case.
 
     What routers said is forgotten before and afterwards: a pod that remembers would not ask, and nothing is to stay.
@@ -33,7 +33,7 @@ trap 'ip -n {netns} link set eth0 mtu $was; {forget}' EXIT
 trap 'exit 1' HUP INT TERM
 ip -n {netns} link set eth0 mtu {size}
 {forget}
-said=$(ip netns exec {netns} ping -n -c 1 -w {patience} -M do -s {size - HEADERS} {to} 2>&1) || test $? = 1
+said=$(ip netns exec {netns} ping -n -c 1 -w {DEADLINE} -M do -s {size - HEADERS} {to} 2>&1) || test $? = 1
 echo "{MARK} {pod} {to} {LARGER} {size}
 $said\""""
 
@@ -48,7 +48,7 @@ def refused(fleet: Fleet, numbers: Numbers) -> dict[str, Answer]:
             return ":"
         pod = node.pods[0]
         size = fleet.cluster.underlay_mtu - numbers.less + 1
-        return script(pods.netns(pod, fleet.cluster.marks), pod.name, str(peer.pods[0].address), size, numbers.patience)
+        return script(pods.netns(pod, fleet.cluster.marks), pod.name, str(peer.pods[0].address), size)
 
     return fleet.run_all(ask)
 

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address
 from podnet.cluster import Cluster, Node, Pod
 
 HEADERS = 20 + 8  # IPv4 and ICMP: what ping adds to its payload
+DEADLINE = 3  # seconds: ping repeats every second until the first reply or then
 BUDGET = 60  # seconds after which a host begins no more pings: replies that do not come must end some time
 ABREAST = 64  # shells that ping at once on one host
 MARK = "==ping=="
@@ -84,14 +85,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The largest packet that a pod may send, and for some pods, by their labels, that the node lets pass to them.
-
-    `patience`: ping repeats every second until the first reply, or for so many seconds.
-    """
+    """The largest packet that a pod may send, and for some pods, by their labels, that the node lets pass to them."""
 
     largest: int
     way: Mapping[str, int]
-    patience: int = 3
 
 
 def label(node: Node, pod: Pod) -> str:
@@ -132,7 +129,7 @@ echo "{HOST} $kernel"
 read -r now rest </proc/uptime
 export prefix={prefix} end=$((${{now%%.*}} + {BUDGET}))
 try='{TRY}'
-inside='{_inside(sizes)}'
+inside='{_inside(sizes.largest)}'
 {enter}
 within() {{ pod=$1; shift; enter $pod sh -c "$try$inside" $pod "$@"; }}
 set -- {to_all}
@@ -142,17 +139,24 @@ prefix='' sh -c "$try"'{OUTSIDE}' - {_dealt(way, ABREAST)}"""
 
 TRY = f"""
 try() {{
-  said=$(ping -n -c 1 "$@" $prefix$to 2>&1) && rc=0 || rc=$?
+  for again in $tries; do
+    said=$(ping -n -c 1 "$@" $prefix$to 2>&1) && rc=0 || rc=$?
+    case $said in *rror*|*"From "*|*"bytes from "*) break ;; esac
+  done
   printf "{MARK} %s %s %s %s\\n%s\\n" $0 $prefix$to $size $mtu "$said"
 }}
 """
-"""One ping. What it says is printed at once, so that two that end together never mix."""
+"""One ping. What it says is printed at once, so that two that end together never mix.
+
+An error may get lost: ping's socket hears all replies of its namespace, and once its buffer is full of others', which
+happens on a busy host before ping comes to read, the kernel has no place to put the error. Who expects one tries again.
+"""
 
 TO_BE_REFUSED = "-W 1 -i 0.01 -M do"
 """Options for what is refused at once: else ping would wait a second before it ends."""
 
 
-def _inside(sizes: Sizes) -> str:
+def _inside(largest: int) -> str:
     """Spell what a shell does inside a pod: more than a small packet is sent only where that is answered."""
     # Not asked of /sys, which stays the host's own where only the network is the pod's.
     return f"""mtu=0
@@ -161,17 +165,17 @@ for list; do
   for to in $list; do
     read -r now rest </proc/uptime
     if [ ${{now%%.*}} -ge $end ]; then echo "{MARK} $0 $prefix$to {LATE} $mtu"; continue; fi
-    size={SMALL}; try -w {sizes.patience}
+    size={SMALL} tries=1; try -w {DEADLINE}
     if [ $rc != 0 ]; then continue; fi
-    size={LARGEST}; try -w {sizes.patience} -M do -s {sizes.largest - HEADERS}
-    size={LARGER}; try {TO_BE_REFUSED} -s {sizes.largest + 1 - HEADERS}
+    size={LARGEST}; try -w {DEADLINE} -M do -s {largest - HEADERS}
+    size={LARGER} tries="1 2 3"; try {TO_BE_REFUSED} -s {largest + 1 - HEADERS}
   done &
 done
 wait
 """
 
 
-OUTSIDE = f"""mtu=0 size={WAY}
+OUTSIDE = f"""mtu=0 size={WAY} tries="1 2 3"
 for list; do
   for both in $list; do
     to=${{both%%/*}}

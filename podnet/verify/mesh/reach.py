@@ -29,7 +29,7 @@ def sizes_of(cluster: Cluster, numbers: Numbers, node: Node, peers: tuple[Node, 
         for peer in peers
         if numbers.refuses and routed(numbers) and peer.pods and peer.name != node.name
     }
-    return Sizes(largest, way, numbers.patience)
+    return Sizes(largest, way)
 
 
 @dataclass(frozen=True)

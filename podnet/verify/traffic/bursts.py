@@ -69,7 +69,7 @@ class Bursts:
         return step
 
     def _send(self, bursts: Sequence[Burst]) -> Said:
-        return self.fleet.run_all(partial(counters.sending, self.fleet.cluster, bursts, self.numbers.patience))
+        return self.fleet.run_all(partial(counters.sending, self.fleet.cluster, bursts))
 
     def _read(self) -> Said:
         return self.fleet.run_all(partial(counters.script, self.fleet.cluster))

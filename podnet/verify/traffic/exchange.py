@@ -17,6 +17,7 @@ from podnet.verify.numbers import Numbers
 from podnet.verify.traffic import nodes, transfer
 from podnet.verify.traffic.nodes import Promise, Source
 from podnet.verify.traffic.transfer import (
+    DEADLINE,
     LARGE,
     LONG,
     QUIET,
@@ -151,7 +152,7 @@ class Exchange:
     def short(self, node: Node) -> Iterator[Talk]:
         """Ask every pod for a short exchange; exchange.pl leaves out the pod that asks."""
         for peer, pod, ports in self.asked_by(node):
-            seconds = self.numbers.patience if self.connected(node, peer) else QUIET
+            seconds = DEADLINE if self.connected(node, peer) else QUIET
             yield Talk("tcp", pod.address, ports.tcp, SMALL, seconds)
             yield Talk("udp", pod.address, ports.udp, SMALL, seconds)
 
@@ -166,8 +167,8 @@ class Exchange:
         for pod in [*far, *node.pods[1:][-1:]]:
             if ports := self.ports.get(pod.address):
                 yield Talk("tcp", pod.address, ports.tcp, LARGE, LONG)
-                yield Talk("whole", pod.address, ports.udp, mtu - transfer.HEADERS, self.numbers.patience)
-                yield Talk("udp", pod.address, ports.udp, mtu, self.numbers.patience)  # with its headers two fragments
+                yield Talk("whole", pod.address, ports.udp, mtu - transfer.HEADERS, DEADLINE)
+                yield Talk("udp", pod.address, ports.udp, mtu, DEADLINE)  # with its headers two fragments
 
     def talks(self, node: Node) -> set[tuple[IPv4Address, Talk]]:
         """Say which pod of a node is asked for which exchange."""
@@ -178,22 +179,22 @@ class Exchange:
         """Ask all nodes, and the host outside."""
         beyond = self.numbers.beyond
         for peer in self.fleet.nodes:
-            yield Ping(peer.ip, self._patience(nodes.pod_to_node(beyond, self.cluster, node, peer)))
+            yield Ping(peer.ip, _patience(nodes.pod_to_node(beyond, self.cluster, node, peer)))
         if self.outside:
-            yield Ping(self.outside, self._patience(nodes.pod_to_outside(beyond, self.cluster, node, self.outside)))
+            yield Ping(self.outside, _patience(nodes.pod_to_outside(beyond, self.cluster, node, self.outside)))
 
     def pings_of_node(self, node: Node) -> Iterator[Ping]:
         """Ask all pods."""
         for peer, pod, _ in self.asked_by(node):
-            yield Ping(pod.address, self._patience(nodes.node_to_pod(self.numbers.beyond, node, peer)))
+            yield Ping(pod.address, _patience(nodes.node_to_pod(self.numbers.beyond, node, peer)))
 
     def pings_of_outside(self) -> Iterator[Ping]:
         """Ask the nodes on its segment, and their pods by way of them."""
         for node in self.fleet.nodes:
             if self.outside and self.outside in node.address.network:
-                yield Ping(node.ip, self.numbers.patience)
+                yield Ping(node.ip, DEADLINE)
                 for pod in node.pods:
-                    yield Ping(pod.address, self._patience(Promise(self.numbers.beyond.inward)), via=node.ip)
+                    yield Ping(pod.address, _patience(Promise(self.numbers.beyond.inward)), via=node.ip)
 
     def told(self, name: str) -> list[Told]:
         """Return how a host's exchanges ended; fail the test if it did not say."""
@@ -216,10 +217,6 @@ class Exchange:
             self.served[self.fleet.outside].read()
             pytest.fail(f"{self.fleet.outside} told nothing", pytrace=False)
         return self.outside
-
-    def _patience(self, promise: Promise | None) -> int:
-        """Say how long to wait for a reply: where none is promised, shortly."""
-        return self.numbers.patience if promise and promise.ttl else QUIET
 
     def broken(self, source: IPv4Address, target: IPv4Address, promise: Promise | None) -> Iterator[str]:
         """Say how a ping broke its promise, if there is one."""
@@ -252,6 +249,11 @@ class Exchange:
         names = {pod.address: label(node, pod) for node in self.cluster.nodes for pod in node.pods}
         names |= {node.ip: node.name for node in self.cluster.nodes}
         return names | ({self.outside: self.fleet.outside} if self.outside and self.fleet.outside else {})
+
+
+def _patience(promise: Promise | None) -> int:
+    """Say how long to wait for a reply: where none is promised, shortly."""
+    return DEADLINE if promise and promise.ttl else QUIET
 
 
 def _strictly(name: str, read: Callable[[], T]) -> T:
