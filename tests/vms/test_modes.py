@@ -1,12 +1,10 @@
-"""Every mode on hosts with Debian's own kernel, each switched to from vxlan and back: the whole of its life."""
+"""Every mode on hosts with a kernel of their own: what reboots leave of it, and each switched to from vxlan and back."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests import shown
 from tests.lab.at import At
-from tests.lab.damage import one_of_each
 from tests.lab.proof import MODES, lacking_here, needs
 
 BOTH = frozenset({"node1", "node2"})
@@ -50,19 +48,6 @@ def test_it_does_not_wait_for_a_machine_that_is_slow_to_come_back(at: At, mode: 
     at.back("node2", seconds=180)
     done = at.verify(STATE, REACH, mode=mode, hosts=HOSTS)
     assert done.code == 0, done.said
-
-
-def test_what_is_removed_by_hand_is_named_and_healed(at: At, mode: str) -> None:
-    """One item of each table of a host and of a pod, where containers could not show it."""
-    if not lacking_here(mode):
-        return
-    for script, words in one_of_each(at.possible("node2", mode)):
-        at.sh("node2", script)
-        found = at.differences("node2", mode)
-        assert any(words in sentence for sentence in found), f"{script}: expected {words!r} in {found}"
-        assert at.into(mode).changed == {"node2"}, script
-        assert at.differences("node2", mode) == [], script
-    shown.note(15, mode, at.kind)
 
 
 def test_a_switch_is_what_comes_back(at: At) -> None:

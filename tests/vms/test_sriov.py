@@ -11,7 +11,8 @@ from tests.lab.at import BIN, At, Done, until
 from tests.lab.nics import FIRST, MAKE_VFS, SECOND, inventory
 from tests.lab.test_switching import EVERYTHING as WITH_PERMADDR
 
-HOSTS = {"node1", "node2"}
+SHAPE = ("--hosts", "3")
+HOSTS = {"node1", "node2", "node3"}
 EVERYTHING = f"{{ {WITH_PERMADDR.strip()}\n}} | sed 's/ permaddr [0-9a-f:]*//'"
 """What igbvf calls permanent is the MAC that its PF had for it at the last reset, heard in time or not."""
 CARRIER_WITHIN = 60.0
@@ -35,7 +36,7 @@ def both(at: At) -> Path:
 
 @pytest.fixture(scope="module")
 def sriov(at: At, both: Path) -> Path:
-    """Put both hosts into the mode; return its inventory."""
+    """Put all hosts into the mode; return its inventory."""
     assert at.into("sriov", inventory=both).changed == HOSTS
     carriers(at)
     return both
@@ -54,8 +55,8 @@ def carriers(at: At) -> None:
 
 
 def verify(at: At, inventory: Path) -> Done:
-    """Verify both hosts."""
-    return at.verify(mode="sriov", hosts="node1,node2", inventory=inventory)
+    """Verify all hosts."""
+    return at.verify(mode="sriov", inventory=inventory)
 
 
 def test_it_is_verified(at: At, sriov: Path, record_property: Callable[[str, object], None]) -> None:
@@ -125,7 +126,7 @@ def test_what_a_pf_imposes_is_as_said_and_vlans_are_apart(at: At, sriov: Path) -
     vlan = {"nic": FIRST, "vlan": 100, "max_tx_rate": 100, "spoofchk": False, "trust": True}
     apart = inventory(at, "vlan", {"pod1": vlan, "pod2": SECOND})
     at.into("sriov", inventory=apart)
-    assert [at.differences(host, "sriov", apart) for host in sorted(HOSTS)] == [[], []]
+    assert [at.differences(host, "sriov", apart) for host in sorted(HOSTS)] == [[], [], []]
     words = at.sh("node1", "ip link show eth1 | grep 'vf 0'")
     assert "link/ether 0a:58:0a:f4:01:02" in words
     assert "vlan 100, tx rate 100 (Mbps), max_tx_rate 100Mbps, spoof checking off, link-state auto, trust on" in words
@@ -139,7 +140,7 @@ def test_what_a_pf_imposes_is_as_said_and_vlans_are_apart(at: At, sriov: Path) -
     found = at.differences("node1", "sriov", apart)
     assert any("wrong link: eth0: mac is 02:99:00:00:00:08" in sentence for sentence in found), found
     at.into("sriov", inventory=sriov)
-    assert [at.differences(host, "sriov", sriov) for host in sorted(HOSTS)] == [[], []]
+    assert [at.differences(host, "sriov", sriov) for host in sorted(HOSTS)] == [[], [], []]
     carriers(at)
     assert verify(at, sriov).code == 0
 
@@ -162,7 +163,7 @@ def test_every_disruptive_scenario_holds(at: At, sriov: Path) -> None:
     made = f"{podnet} lab exec --name {at.name} {{host}} -- sh -euc '{MAKE_VFS}{MAKE_SPARE}'"
     reboot = f"{podnet} lab reboot --name {at.name} {{host}} && {made}"
     options = ("--disruptive", "--other-mode=vxlan", f"--reboot-command=sh -c {shlex.quote(reboot)}")
-    done = at.verify(*options, "podnet/verify/disruptive", mode="sriov", hosts="node1,node2", inventory=sriov)
+    done = at.verify(*options, "podnet/verify/disruptive", mode="sriov", inventory=sriov)
     assert done.code == 0, done.said
     assert "skipped" not in done.out
     carriers(at)
