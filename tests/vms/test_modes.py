@@ -1,4 +1,4 @@
-"""Every mode on hosts with a kernel of their own: what reboots leave of it, and each switched to from vxlan and back."""
+"""Every mode on hosts with kernels of their own: what reboots leave of it, and each switched to from vxlan and back."""
 
 from collections.abc import Callable, Iterator
 
