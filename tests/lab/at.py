@@ -189,10 +189,7 @@ class At:
         """Compare a host's tables with the computed ones, as the verification does, but in this process."""
         want, cluster = self.wanted(host, mode, inventory)
         have = self.have(host, want)
-        # What the host itself says of its key, and of its peers', is believed here.
-        own = have.keys.get(cluster.marks.alias)
-        want = boot.fitted(resolve(want, {host: own} if own else {}, have), cluster, cluster.node(host), have.firewall)
-        return differences(want, have, cluster.marks)
+        return differences(self._settled(want, have, cluster, host), have, cluster.marks)
 
     @property
     def cluster(self) -> Cluster:
@@ -205,11 +202,21 @@ class At:
     def todo(self, host: str, mode: str) -> list[Section]:
         """Say what an apply would run on a host."""
         want, cluster = self.wanted(host, mode)
-        return sections(plan(want, self.have(host, want), cluster.marks))
+        have = self.have(host, want)
+        return sections(plan(self._settled(want, have, cluster, host), have, cluster.marks))
+
+    def _settled(self, want: State, have: State, cluster: Cluster, host: str) -> State:
+        """Fit what is wanted to the host; what it says itself of its key, and of its peers', is believed here."""
+        own = have.keys.get(cluster.marks.alias)
+        return boot.fitted(resolve(want, {host: own} if own else {}, have), cluster, cluster.node(host), have.firewall)
 
     def carry_out(self, host: str, sections: list[Section]) -> None:
         """Run a part of that, as if the rest had been cut off."""
         self.sh(host, script(sections))
+
+    def mend(self, host: str, mode: str = "vxlan") -> None:
+        """Do on one host what an apply would, without the seconds that pyinfra takes to start."""
+        self.carry_out(host, self.todo(host, mode))
 
     def off(self, *hosts: str) -> None:
         """Pull the plug of hosts, all at once."""
