@@ -1,6 +1,7 @@
 """An operator who does something wrong: `pytest -p tests.lab.clumsy --clumsy MOMENT:HOST:SCRIPT --clumsy-lab NAME`.
 
-MOMENT is `before1`, `after2` and so on: which apply of the run it goes with. Whoever waits is made less patient.
+MOMENT is `before1`, `after2` and so on: which apply of the run it goes with; `after*`: with each. Whoever waits is made
+less patient.
 """
 
 from collections.abc import Callable
@@ -34,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if moment == f"before{number}":
             lab.sh(host, script)
         applied = apply(self, arrangement)
-        if moment == f"after{number}":
+        if moment in {f"after{number}", "after*"}:
             lab.sh(host, script)
         return applied
 

@@ -101,7 +101,7 @@ FAULTS = {
         "saw:\n  node2: gone: /proc/sys/net/ipv4/conf/eth0/log_martians:0",
     ),
     "a second apply loses packets": (
-        *("test_second_apply.py", f"after1:node2:{DROPPED}"),
+        *("test_second_apply.py", f"after*:node2:{DROPPED}"),
         "expected no packet to be lost during a second apply, saw:\n  node1/pod1 -> node2/pod1: ",
     ),
     "a removed member is still routed to": (
