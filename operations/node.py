@@ -60,7 +60,7 @@ def teardown() -> OperationMeta:
 
         node.teardown()
     """
-    return converge(name="podnet: teardown", want=State(), mine=preflight.marks(host.data.get("vni", FIRST.vni)))
+    return converge(name="podnet: teardown", want=State(), mine=preflight.marks(host.name, host.data))
 
 
 @operation()

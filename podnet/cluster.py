@@ -41,7 +41,10 @@ class Card:
 
 @dataclass(frozen=True)
 class Node:
-    """One host: where it is on the underlay, and the pods that it gives out addresses to."""
+    """One host: where it is on the underlay, and the pods that it gives out addresses to.
+
+    `allotted`: its subnet was not given, but taken in the inventory's order.
+    """
 
     name: str
     address: IPv4Interface
@@ -49,6 +52,7 @@ class Node:
     pod_subnet: IPv4Network
     pods: tuple[Pod, ...] = ()
     cards: tuple[Card, ...] = ()
+    allotted: bool = False
 
     @cached_property
     def ip(self) -> IPv4Address:
@@ -76,7 +80,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Cluster:
-    """All nodes, and what they have in common.
+    """All nodes, and what they have in common. `mode`: the only one that may be applied, if the inventory says so.
 
     Raises ClusterError if two of its parts contradict each other.
     """
@@ -91,6 +95,7 @@ class Cluster:
     masquerade: bool = True
     bridge_netfilter: bool = True
     checksum_offload: bool = True
+    mode: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before anything is touched."""

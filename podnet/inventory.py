@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from podnet import net_conf
 from podnet.cluster import Card, Cluster, Node, Pod
 from podnet.errors import ClusterError
+from podnet.net_conf import NetConf
 
 HOST_FIELDS = ("address", "uplink", "pod_subnet", "pods", "nics")
 GROUP_FIELDS = (
     *("network", "underlay_mtu", "vni", "vxlan_port", "udp_port", "wireguard_port", "masquerade"),
-    *("bridge_netfilter", "checksum_offload"),
+    *("bridge_netfilter", "checksum_offload", "net_conf"),
 )
 
 SMALLEST_MTU = 576 + 80
@@ -87,29 +89,67 @@ def read(hosts: Mapping[str, Mapping[str, object]]) -> Cluster:
     """Check the data of all hosts, by name, and return the cluster they make."""
     if not hosts:
         raise ClusterError("the inventory: `hosts` is empty; name at least one host")
-    nodes = tuple(_node(name, data) for name, data in hosts.items())
+    for name in hosts:
+        _check_name(name)
     common = {name: _common(name, hosts) for name in GROUP_FIELDS}
     given = {name: field for name, field in common.items() if field is not None}
+    said = given.pop("net_conf", None)
+    conf = net_conf.read(f"{said.host}: `net_conf`", said.value) if said else None
+    if conf and said:
+        given |= dict(_said(said, conf, given))
+    subnets = _subnets(hosts, conf)
+    nodes = tuple(_node(name, data, subnets[name]) for name, data in hosts.items())
     if "network" not in given:
         raise ClusterError(
             f"{nodes[0].name}: `network` is missing; give all pods' network as group data, like '10.244.0.0/16'"
         )
-    return Cluster(nodes=nodes, **{name: GROUP_CHECKS[name](field) for name, field in given.items()})  # type: ignore[arg-type]  # each check returns its field's type
+    checked = {name: GROUP_CHECKS[name](field) for name, field in given.items()}
+    return Cluster(nodes=nodes, mode=conf.mode if conf else "", **checked)  # type: ignore[arg-type]  # each check returns its field's type
+
+
+def _said(said: Field, conf: NetConf, given: Mapping[str, Field]) -> Iterator[tuple[str, Field]]:
+    """Take from flannel's file what would else be group data."""
+    for name, (key, value) in conf.data.items():
+        if name in given:
+            raise given[name].refuse(f"`net_conf` gives it as well ({key}: {value}); leave one of the two out")
+        yield name, Field(said.host, f"net_conf: {key}", value)
+
+
+def _subnets(hosts: Mapping[str, Mapping[str, object]], conf: NetConf | None) -> dict[str, IPv4Network]:
+    """Read each host's subnet, or with flannel's file allot the next one that is free, in the inventory's order."""
+    given = {
+        name: Field(name, "pod_subnet", data["pod_subnet"]).subnet("10.244.1.0/24")
+        for name, data in hosts.items()
+        if "pod_subnet" in data
+    }
+    lacking = [name for name in hosts if name not in given]
+    if not conf and lacking:
+        raise ClusterError(f"{lacking[0]}: `pod_subnet` is missing; give it as data of this host")
+    allotted = dict(zip(lacking, conf.free(given.values()), strict=False)) if conf else {}
+    if conf and len(allotted) < len(lacking):
+        raise ClusterError(
+            f"{lacking[len(allotted)]}: no subnet is left for it; from {conf.first} to {conf.last} there are "
+            f"{conf.room}, less what others are given as `pod_subnet`; change SubnetLen, SubnetMin or SubnetMax in "
+            "`net_conf`"
+        )
+    return given | allotted
 
 
 def describes_a_cluster(hosts: Mapping[str, Mapping[str, object]]) -> bool:
     """Say whether anything of ours is in this inventory: people use pyinfra for other things too."""
-    return any(name in data for data in hosts.values() for name in (*HOST_FIELDS, "network"))
+    return any(name in data for data in hosts.values() for name in (*HOST_FIELDS, "network", "net_conf"))
 
 
-def _node(name: str, data: Mapping[str, object]) -> Node:
+def _check_name(name: str) -> None:
     Field(repr(name), "name", name).text(
         HOST_NAME, "a host's name consists of letters, digits and . _ - : + @ / and begins with a letter, a digit or @"
     )
-    for required in HOST_FIELDS[:3]:
+
+
+def _node(name: str, data: Mapping[str, object], subnet: IPv4Network) -> Node:
+    for required in ("address", "uplink"):
         if required not in data:
             raise ClusterError(f"{name}: `{required}` is missing; give it as data of this host")
-    subnet = Field(name, "pod_subnet", data["pod_subnet"]).subnet("10.244.1.0/24")
     return Node(
         name=name,
         address=_address(Field(name, "address", data["address"])),
@@ -117,6 +157,7 @@ def _node(name: str, data: Mapping[str, object]) -> Node:
         pod_subnet=subnet,
         pods=tuple(_pods(Field(name, "pods", data.get("pods", 0)), subnet)),
         cards=tuple(_cards(Field(name, "nics", data.get("nics", {})))),
+        allotted="pod_subnet" not in data,
     )
 
 

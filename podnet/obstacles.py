@@ -22,6 +22,7 @@ def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> l
     found += nics.obstacles(want, have, mine, cluster.node(name).uplink if cluster else None)
     if cluster is not None:
         found += [*_underlay(cluster, cluster.node(name), want, have), *_overlaps(cluster, want, have)]
+        found += _renumbered(cluster.node(name), have, mine)
         found += _same_marks(have, mine)
     return found
 
@@ -154,3 +155,20 @@ def _overlaps(cluster: Cluster, want: State, have: State) -> Iterator[str]:
                 f"`network` {cluster.network} overlaps {item.address} of the device {item.dev}, which is not podnet's; "
                 "choose another network for one of them"
             )
+
+
+def _renumbered(me: Node, have: State, mine: Marks) -> Iterator[str]:
+    """A subnet that was allotted in the inventory's order is another one when a host before it comes or goes."""
+    if not me.allotted:
+        return
+    ours = {link.dev for link in have.links if isinstance(link, Device) and link.alias == mine.alias}
+    held = {item.address.ip for item in have.addresses if item.dev in ours}
+    for netns, pod in have.pods.items():
+        if of(ANY_NETNS, netns) == mine:
+            held |= {item.address.ip for item in pod.addresses if item.scope == "global"}
+    if strange := sorted(ip for ip in held if ip not in me.pod_subnet and not ip.is_link_local):
+        yield (
+            f"it would be allotted {me.pod_subnet}, and runs with {', '.join(map(str, strange))}; give it its subnet "
+            "as `pod_subnet`, so that it keeps it, or run deploys/teardown.py there first, if its pods may get other "
+            "addresses"
+        )

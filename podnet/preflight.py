@@ -9,6 +9,7 @@ pyinfra reads the inventory, connects, and only then runs deploy files; it has n
     preflight.before_connecting(state)
 """
 
+import json
 import runpy
 from collections import Counter
 from functools import cache
@@ -18,12 +19,13 @@ from typing import Any
 import click
 from pyinfra.api import Inventory, State
 from pyinfra.api.exceptions import InventoryError
+from pyinfra.api.host import HostData
 
 from podnet import inventory as ours
-from podnet import modes
+from podnet import modes, net_conf
 from podnet.cluster import Cluster
 from podnet.errors import ClusterError
-from podnet.marks import Marks
+from podnet.marks import FIRST, Marks
 from podnet.modes import Mode
 from podnet.state import State as Wanted
 
@@ -67,10 +69,17 @@ def wanted(mode: Mode, cluster: Cluster, name: str) -> Wanted:
         raise InventoryError(str(e)) from e
 
 
-def marks(vni: object) -> Marks:
-    """Return the marks of the cluster with this `vni`; InventoryError if it is none."""
+def marks(name: str, data: HostData) -> Marks:
+    """Return the marks of the cluster that a host's data names, by `vni` or in `net_conf`; InventoryError if by none.
+
+    Nothing else is looked at: what cannot be applied can still be taken away.
+    """
+    vni, said = data.get("vni", FIRST.vni), data.get("net_conf")
     try:
-        return Marks(ours.vni(ours.Field("inventory", "vni", vni)))
+        if said is not None:
+            conf = net_conf.read(f"{name}: `net_conf`", _loaded(name, said))
+            _, vni = conf.data.get("vni", ("", vni))
+        return Marks(ours.vni(ours.Field(name, "vni", vni)))
     except ClusterError as e:
         raise InventoryError(str(e)) from e
 
@@ -80,7 +89,25 @@ def data(inventory: Inventory) -> dict[str, dict[str, object]]:
     fields = (*ours.HOST_FIELDS, *ours.GROUP_FIELDS)
     missing = object()
     read = {host.name: {field: host.data.get(field, missing) for field in fields} for host in inventory}
-    return {name: {key: value for key, value in given.items() if value is not missing} for name, given in read.items()}
+    said = {name: {key: value for key, value in given.items() if value is not missing} for name, given in read.items()}
+    for name, given in said.items():
+        if "net_conf" in given:
+            given["net_conf"] = _loaded(name, given["net_conf"])
+    return said
+
+
+def _loaded(name: str, said: object) -> object:
+    """Read flannel's net-conf.json where its path is given, from where the command runs, as pyinfra takes paths."""
+    if not isinstance(said, str | Path):
+        return said
+    try:
+        return json.loads(Path(said).read_text())
+    except OSError as e:
+        raise InventoryError(
+            f"{name}: `net_conf` is {str(said)!r}, which cannot be read: {e.strerror}; give its path from where you are"
+        ) from e
+    except ValueError as e:  # no JSON, or no UTF-8
+        raise InventoryError(f"{name}: `net_conf` is {str(said)!r}, which is no JSON: {e}") from e
 
 
 def _refuse_doubles() -> None:

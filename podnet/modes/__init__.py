@@ -4,6 +4,7 @@ from typing import Protocol
 
 from podnet import boot
 from podnet.cluster import Cluster, Node
+from podnet.errors import ClusterError
 from podnet.state import State
 
 
@@ -22,5 +23,11 @@ def wanted(mode: Mode, cluster: Cluster, me: Node) -> State:
 
     ClusterError if it cannot be.
     """
+    name = mode.__name__.removeprefix(f"{__name__}.")
+    if cluster.mode and name not in {cluster.mode, "podnet.net_conf"}:
+        raise ClusterError(
+            f"{me.name}: `net_conf` says {cluster.mode}, not {name.rpartition('.')[2]}; apply deploys/net_conf.py, "
+            "which does what it says, or change its Backend"
+        )
     want = mode.state(cluster, me).signed(cluster.marks)
     return want | boot.files(want, cluster, me)

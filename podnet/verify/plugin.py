@@ -63,7 +63,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--inventory", metavar="FILE", help="pyinfra inventory that says what is expected (default: the lab's)"
     )
-    group.addoption("--mode", choices=sorted(NUMBERS), default="vxlan", help="mode that the hosts should be in")
+    group.addoption(
+        "--mode", choices=sorted(NUMBERS), help="mode that the hosts should be in (default: net_conf's, or vxlan)"
+    )
     group.addoption(
         "--pairs",
         metavar="N",
@@ -139,6 +141,7 @@ def pytest_configure(config: pytest.Config) -> None:
         cluster = ours.read(data)
     except (ClusterError, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
+    config.option.mode = config.option.mode or cluster.mode or "vxlan"
     outside = config.getoption("outside")
     beside = outsider(outside, data) if outside else {}
     config.stash[SSH_CONFIG] = ssh_config = SshConfig(data | beside, config.getoption("ssh_config"))

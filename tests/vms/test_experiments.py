@@ -1,6 +1,10 @@
 """Experiments by hand which take a kernel of the host's own: ipip, ipvlan, a reboot, what a namespace is born with."""
 
+from pathlib import Path
+
+from tests.lab.at import At
 from tests.lab.by_hand import SOON, Hand, lengths, ping, pod, ttls
+from tests.lab.test_net_conf import inventory
 
 NODE1, NODE2 = "192.168.56.11", "192.168.56.12"
 CALLS = "net.bridge.bridge-nf-call-iptables"
@@ -100,3 +104,16 @@ def test_bridges_call_iptables_after_a_reboot_only_if_two_files_say_so(hand: Han
     assert hand.sh("node1", f"sysctl -n {CALLS}") == "0\n"
     hand.sh("node1", "rm /etc/modules-load.d/by-hand.conf /etc/sysctl.d/by-hand.conf")
     reboot(hand, "node1")
+
+
+def test_flannels_file_gives_subnets_and_the_port_of_udp(at: At, tmp_path: Path) -> None:
+    """Nodes get a /20 each from 10.10.0.0 on, and pods' packets cross bare behind UDP port 7890."""
+    said = {"Network": "10.0.0.0/8", "SubnetLen": 20, "SubnetMin": "10.10.0.0", "SubnetMax": "10.99.0.0"}
+    file = inventory(at, tmp_path, "node1", "node2", **said, Backend={"Type": "udp", "Port": 7890})
+    at.into("net_conf", inventory=file)
+    held = [at.sh(host, "ip -br -4 addr show dev cni0").split()[-1] for host in ("node1", "node2")]
+    assert held == ["10.10.0.1/20", "10.10.16.1/20"]
+    done = at.verify(mode="", hosts="node1,node2", inventory=file)
+    assert done.code == 0, done.said
+    assert "dport 7890" in at.sh("node1", "ip -d link show flannel.udp")
+    at.into("teardown", inventory=file)

@@ -1,0 +1,301 @@
+"""flannel's net-conf.json: what is taken, with which defaults, and what is refused, in which words."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra.api import Inventory
+from pyinfra.api.exceptions import InventoryError
+
+from podnet import inventory, modes, net_conf, preflight
+from podnet.cluster import Cluster
+from podnet.errors import ClusterError
+from podnet.modes import host_gw, vxlan
+from podnet.obstacles import obstacles
+from podnet.state import Address, State
+from tests.core.goldens import MODES
+
+NETWORK = "10.244.0.0/16"
+SUBNETS = ("10.244.1.0/24", "10.244.255.0/24")
+KUBE = """
+{
+  "Network": "10.244.0.0/16",
+  "EnableNFTables": false,
+  "Backend": {
+    "Type": "vxlan"
+  }
+}
+"""
+"""What flannel's own manifest for Kubernetes has."""
+
+VALID: dict[str, tuple[Mapping[str, Any], str, tuple[str, str], Mapping[str, object]]] = {
+    "no backend is udp": ({}, "udp", SUBNETS, {}),
+    "vxlan": ({"Backend": {"Type": "vxlan"}}, "vxlan", SUBNETS, {}),
+    "a type in capitals": ({"Backend": {"Type": "VXLAN"}}, "vxlan", SUBNETS, {}),
+    "keys in small letters": ({"backend": {"type": "vxlan", "vni": 7}}, "vxlan", SUBNETS, {"vni": 7}),
+    "a VNI": ({"Backend": {"Type": "vxlan", "VNI": 4096}}, "vxlan", SUBNETS, {"vni": 4096}),
+    "a port": ({"Backend": {"Type": "vxlan", "Port": 4789}}, "vxlan", SUBNETS, {"vxlan_port": 4789}),
+    "the kernel's port": ({"Backend": {"Type": "vxlan", "Port": 0}}, "vxlan", SUBNETS, {"vxlan_port": 8472}),
+    "an underlay's MTU": ({"Backend": {"Type": "vxlan", "MTU": 9000}}, "vxlan", SUBNETS, {"underlay_mtu": 9000}),
+    "the device's MTU": ({"Backend": {"Type": "vxlan", "MTU": 0}}, "vxlan", SUBNETS, {"underlay_mtu": 1500}),
+    "direct routing": ({"Backend": {"Type": "vxlan", "DirectRouting": True}}, "vxlan_direct_routing", SUBNETS, {}),
+    "no direct routing": ({"Backend": {"Type": "vxlan", "DirectRouting": False}}, "vxlan", SUBNETS, {}),
+    "what is off anyway": ({"Backend": {"Type": "vxlan", "GBP": False, "Learning": False}}, "vxlan", SUBNETS, {}),
+    "what is for Windows": ({"Backend": {"Type": "vxlan", "MacPrefix": "0E-2A", "Name": "x"}}, "vxlan", SUBNETS, {}),
+    "host-gw": ({"Backend": {"Type": "host-gw"}}, "host_gw", SUBNETS, {}),
+    "ipip": ({"Backend": {"Type": "ipip"}}, "ipip", SUBNETS, {}),
+    "ipip across routers": ({"Backend": {"Type": "ipip", "DirectRouting": True}}, "ipip_direct_routing", SUBNETS, {}),
+    "udp": ({"Backend": {"Type": "udp"}}, "udp", SUBNETS, {"udp_port": 8285}),
+    "udp on a port": ({"Backend": {"Type": "udp", "Port": 7890}}, "udp", SUBNETS, {"udp_port": 7890}),
+    "wireguard": ({"Backend": {"Type": "wireguard"}}, "wireguard", SUBNETS, {"wireguard_port": 51820}),
+    "wireguard's port": (
+        {"Backend": {"Type": "wireguard", "ListenPort": 51999, "ListenPortV6": 51998, "MTU": 1600}},
+        *("wireguard", SUBNETS, {"wireguard_port": 51999, "underlay_mtu": 1600}),
+    ),
+    "wireguard's usual mode": (
+        {"Backend": {"Type": "wireguard", "Mode": "separate", "PSK": ""}},
+        "wireguard",
+        SUBNETS,
+        {},
+    ),
+    "wireguard without keepalives": (
+        {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": 0, "Mode": "ipv4"}},
+        *("wireguard", SUBNETS, {}),
+    ),
+    "subnets and nothing else": ({"Backend": {"Type": "alloc"}}, "bridge", SUBNETS, {}),
+    "the article's": (
+        {
+            "Network": "10.0.0.0/8",
+            "SubnetLen": 20,
+            "SubnetMin": "10.10.0.0",
+            "SubnetMax": "10.99.0.0",
+            "Backend": {"Type": "udp", "Port": 7890},
+        },
+        *("udp", ("10.10.0.0/20", "10.99.0.0/20"), {"udp_port": 7890}),
+    ),
+    "host bits": ({"Network": "10.244.7.9/16"}, "udp", SUBNETS, {}),
+    "a /22": ({"Network": "10.244.0.0/22"}, "udp", ("10.244.1.0/24", "10.244.3.0/24"), {}),
+    "a /23, whose subnets are smaller": (
+        {"Network": "10.244.0.0/23"},
+        "udp",
+        ("10.244.0.128/25", "10.244.1.128/25"),
+        {},
+    ),
+    "the smallest": ({"Network": "10.244.0.0/28"}, "udp", ("10.244.0.4/30", "10.244.0.12/30"), {}),
+    "a length": ({"SubnetLen": 26}, "udp", ("10.244.0.64/26", "10.244.255.192/26"), {}),
+    "no length": ({"SubnetLen": 0}, "udp", SUBNETS, {}),
+    "the longest length": ({"SubnetLen": 30}, "udp", ("10.244.0.4/30", "10.244.255.252/30"), {}),
+    "the shortest length": ({"SubnetLen": 18}, "udp", ("10.244.64.0/18", "10.244.192.0/18"), {}),
+    "the very first subnet": ({"SubnetMin": "10.244.0.0"}, "udp", ("10.244.0.0/24", SUBNETS[1]), {}),
+    "one subnet": (
+        {"SubnetMin": "10.244.9.0", "SubnetMax": "10.244.9.0"},
+        *("udp", ("10.244.9.0/24", "10.244.9.0/24"), {}),
+    ),
+    "null is as good as nothing": ({"SubnetMin": None, "SubnetLen": None}, "udp", SUBNETS, {}),
+    "what flannel does not look at": (
+        {"EnableIPv6": False, "IPv6Network": "2001:cafe::/48", "IPv6SubnetLen": 64, "IPv6SubnetMin": "2001:cafe::"},
+        *("udp", SUBNETS, {}),
+    ),
+    "what is on anyway": ({"EnableIPv4": True, "EnableNFTables": True}, "udp", SUBNETS, {}),
+}
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_what_flannel_takes_is_taken_with_its_defaults(name: str) -> None:
+    """The mode, the first and the last subnet, and what a cluster then has."""
+    said, mode, (first, last), has = VALID[name]
+    conf = net_conf.read("here", {"Network": NETWORK, **said})
+    assert (conf.mode, str(conf.first), str(conf.last)) == (mode, first, last)
+    cluster = read({"Network": NETWORK, **said}, ["a"], pods=1)
+    assert cluster.mode == mode
+    assert {key: getattr(cluster, key) for key in has} == has
+    assert str(cluster.nodes[0].pod_subnet) == first
+
+
+INVALID: dict[str, tuple[object, str]] = {
+    "no object": ([NETWORK], "it must be a JSON object, or the path of a file that holds one"),
+    "no network": ({"Backend": {"Type": "vxlan"}}, "Network is missing; give all pods' network"),
+    "a network without a length": ({"Network": "10.244.0.0"}, "it must be an IPv4 network with its prefix length"),
+    "a network with a mask": (
+        {"Network": "10.244.0.0/255.255.0.0"},
+        "it must be an IPv4 network with its prefix length",
+    ),
+    "an IPv6 network": ({"Network": "2001:cafe::/48"}, "it must be an IPv4 network with its prefix length"),
+    "a network that is a number": ({"Network": 10}, "Network is 10; it must be a text, in quotes"),
+    "a network that is too long": ({"Network": "10.244.0.0/29"}, "the smallest that is of use is a /28"),
+    "a network of nobody's pods": ({"Network": "127.0.0.0/8"}, "it holds loopback addresses"),
+    "a length of a single address": ({"SubnetLen": 31}, "SubnetLen is 31; it must be /30 or shorter"),
+    "a length with room for two": ({"SubnetLen": 17}, "10.244.0.0/16 must have room for four subnets: /18 or longer"),
+    "a length below nought": ({"SubnetLen": -1}, "it must be a whole number, not below 0"),
+    "a length in quotes": ({"SubnetLen": "24"}, 'SubnetLen is "24"; it must be a whole number'),
+    "a length with a fraction": ({"SubnetLen": 24.5}, "it must be a whole number"),
+    "a length that is true": ({"SubnetLen": True}, "SubnetLen is true; it must be a whole number"),
+    "a first subnet outside": ({"SubnetMin": "10.245.0.0"}, 'SubnetMin is "10.245.0.0"; it must lie in 10.244.0.0/16'),
+    "a last subnet outside": ({"SubnetMax": "10.243.0.0"}, 'SubnetMax is "10.243.0.0"; it must lie in 10.244.0.0/16'),
+    "a first subnet between two": ({"SubnetMin": "10.244.1.16"}, "no /24 begins there; 10.244.1.0/24 would"),
+    "a last subnet between two": ({"SubnetMax": "10.244.9.255"}, "no /24 begins there; 10.244.9.0/24 would"),
+    "a first subnet with a length": ({"SubnetMin": "10.244.1.0/24"}, "it must be an IPv4 address"),
+    "first and last exchanged": (
+        {"SubnetMin": "10.244.9.0", "SubnetMax": "10.244.8.0"},
+        "the first subnet, 10.244.9.0, lies behind the last, 10.244.8.0",
+    ),
+    "no family": ({"EnableIPv4": False}, "EnableIPv4 and EnableIPv6 are both false; no pod would have an address"),
+    "IPv6 alone": ({"EnableIPv4": False, "EnableIPv6": True}, "EnableIPv4 is false; podnet's pods have IPv4 only"),
+    "both families": (
+        {"EnableIPv6": True, "IPv6Network": "2001:cafe::/48"},
+        "EnableIPv6 is true; podnet's pods have IPv4",
+    ),
+    "a family that is a text": ({"EnableIPv4": "yes"}, 'EnableIPv4 is "yes"; it must be true or false'),
+    "an IPv6 network that is none": ({"IPv6Network": "10.0.0.0/8"}, "it must be an IPv6 network"),
+    "a misspelt key": ({"SubnetLenght": 24}, "SubnetLenght is nothing that flannel knows; it knows EnableIPv4"),
+    "a key twice": ({"Network": NETWORK, "network": NETWORK}, "Network is given twice"),
+    "a backend that is a text": ({"Backend": "vxlan"}, 'Backend is "vxlan"; it must be an object'),
+    "a backend without a type": ({"Backend": {"VNI": 1}}, "Backend.Type is missing; give one: podnet has vxlan"),
+    "an unknown backend": ({"Backend": {"Type": "gre"}}, 'Backend.Type is "gre"; flannel has no such backend'),
+    "an empty type": ({"Backend": {"Type": ""}}, "flannel has no such backend"),
+    "extension": ({"Backend": {"Type": "extension"}}, "that backend runs commands of your own; podnet has vxlan"),
+    "ipsec": ({"Backend": {"Type": "ipsec", "PSK": "x" * 96}}, "that backend needs strongSwan; podnet has vxlan"),
+    "a cloud": ({"Backend": {"Type": "tencent-vpc"}}, "that backend speaks to a cloud; podnet has vxlan"),
+    "a key of another backend": (
+        {"Backend": {"Type": "host-gw", "VNI": 1}},
+        "Backend.VNI is nothing that flannel knows",
+    ),
+    "policies": ({"Backend": {"Type": "vxlan", "GBP": True}}, "Backend.GBP is true; podnet's tunnels carry no group"),
+    "learning": ({"Backend": {"Type": "vxlan", "Learning": True}}, "podnet's tunnels learn nothing"),
+    "a VNI of nought": ({"Backend": {"Type": "vxlan", "VNI": 0}}, "`net_conf: Backend.VNI` is 0; it must be a VXLAN"),
+    "a VNI of 25 bits": ({"Backend": {"Type": "vxlan", "VNI": 2**24}}, "a whole number from 1 to 16777215"),
+    "a port that is none": (
+        {"Backend": {"Type": "udp", "Port": 65536}},
+        "`net_conf: Backend.Port` is 65536; it must be a UDP",
+    ),
+    "an MTU that is too small": ({"Backend": {"Type": "vxlan", "MTU": 50}}, "`net_conf: Backend.MTU` is 50"),
+    "direct routing in quotes": ({"Backend": {"Type": "ipip", "DirectRouting": "true"}}, "it must be true or false"),
+    "a preshared key": ({"Backend": {"Type": "wireguard", "PSK": "abc"}}, "podnet's tunnels have no preshared key"),
+    "keepalives": (
+        {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": 25}},
+        "Backend.PersistentKeepaliveInterval is 25; podnet's tunnels keep nothing alive; leave it out",
+    ),
+    "wireguard over IPv6": ({"Backend": {"Type": "wireguard", "Mode": "ipv6"}}, "podnet's tunnels have IPv4 outside"),
+    "a mode that is none": ({"Backend": {"Type": "wireguard", "Mode": "ipv5"}}, "one of auto, ipv4, ipv6, separate"),
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_what_cannot_be_is_refused_with_a_sentence(name: str) -> None:
+    """Before any host is contacted; the host, the field and the key are named."""
+    said, words = INVALID[name]
+    if isinstance(said, dict) and "Network" not in said and name != "no network":
+        said = {"Network": NETWORK, **said}
+    with pytest.raises(ClusterError) as refused:
+        read(said, ["a"])
+    assert str(refused.value).startswith("a: `net_conf")
+    assert words in str(refused.value)
+
+
+def read(said: object, names: list[str], **more: object) -> Cluster:
+    """Make an inventory of hosts with those names, and read it."""
+    hosts = {
+        name: {"address": f"192.168.56.{number}/24", "uplink": "eth0", "pods": 2, "net_conf": said, **more}
+        for number, name in enumerate(names, 11)
+    }
+    return inventory.read(hosts)
+
+
+def inventoried(said: object) -> Inventory:
+    """Make pyinfra's own inventory of one host."""
+    group = (["a"], {"address": "192.168.56.11/24", "uplink": "eth0", "net_conf": said})
+    return Inventory(group)  # type: ignore[no-untyped-call]  # pyinfra's own
+
+
+def test_a_file_is_read_as_flannels_own_manifest_has_it(tmp_path: Path) -> None:
+    """By its path, as a text or as a Path, and the same as the dict that it holds."""
+    file = tmp_path / "net-conf.json"
+    file.write_text(KUBE)
+    read = [preflight.data(inventoried(said)) for said in (str(file), file, json.loads(KUBE))]
+    assert read[0] == read[1] == read[2]
+    assert preflight.cluster(inventoried(file)).mode == "vxlan"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(None, "cannot be read: No such file"), ('{"Network": }', "is no JSON: Expecting value: line 1")],
+)
+def test_a_file_that_cannot_be_read_is_named(text: str | None, words: str, tmp_path: Path) -> None:
+    """With what is wrong with it."""
+    file = tmp_path / "net-conf.json"
+    if text:
+        file.write_text(text)
+    with pytest.raises(InventoryError, match=f"a: `net_conf` is '{file}', which {words}"):
+        preflight.cluster(inventoried(file))
+
+
+def test_subnets_are_allotted_in_the_inventorys_order_around_those_that_are_given() -> None:
+    """A given one may be of another length; what it touches is given to nobody."""
+    hosts: dict[str, dict[str, object]] = {
+        name: {"address": f"192.168.56.{number}/24", "uplink": "eth0", "net_conf": {"Network": NETWORK}}
+        for number, name in enumerate("abcde", 11)
+    }
+    hosts["b"]["pod_subnet"] = "10.244.2.128/25"
+    hosts["d"]["pod_subnet"] = "10.244.4.0/23"
+    cluster = inventory.read(hosts)
+    assert [str(node.pod_subnet) for node in cluster.nodes] == [
+        *("10.244.1.0/24", "10.244.2.128/25", "10.244.3.0/24", "10.244.4.0/23", "10.244.6.0/24")
+    ]
+    assert [node.allotted for node in cluster.nodes] == [True, False, True, False, True]
+
+
+def test_hosts_for_whom_no_subnet_is_left_are_refused() -> None:
+    """The first of them is named."""
+    read({"Network": "10.244.0.0/28"}, ["a", "b", "c"], pods=1)
+    with pytest.raises(ClusterError, match=r"d: no subnet is left for it; from 10.244.0.4/30 to .* there are 3"):
+        read({"Network": "10.244.0.0/28"}, ["a", "b", "c", "d"], pods=1)
+
+
+def test_what_the_file_says_is_said_once() -> None:
+    """Two places that may contradict each other are refused even if they do not."""
+    with pytest.raises(ClusterError, match=r"a: `network` is .*; `net_conf` gives it as well \(Network"):
+        read({"Network": NETWORK}, ["a"], network=NETWORK)
+    assert read({"Network": NETWORK}, ["a"], vni=9).vni == 9
+
+
+@pytest.mark.parametrize("mode", sorted({mode for _, mode, *_ in VALID.values()}))
+def test_the_deploy_applies_the_mode_that_the_file_says(mode: str) -> None:
+    """And computes what that mode computes."""
+    said = next(said for said, named, *_ in VALID.values() if named == mode)
+    cluster = read({"Network": NETWORK, **said}, ["a", "b"])
+    (me, _) = cluster.nodes
+    assert mode in MODES
+    module = __import__(f"podnet.modes.{mode}", fromlist=["state"])
+    assert modes.wanted(net_conf, cluster, me) == modes.wanted(module, cluster, me)
+
+
+def test_another_mode_than_the_file_says_is_refused() -> None:
+    """One of the two is a mistake."""
+    cluster = read({"Network": NETWORK, "Backend": {"Type": "vxlan"}}, ["a"])
+    modes.wanted(vxlan, cluster, cluster.nodes[0])
+    with pytest.raises(ClusterError, match=r"a: `net_conf` says vxlan, not host_gw; apply deploys/net_conf.py"):
+        modes.wanted(host_gw, cluster, cluster.nodes[0])
+    with pytest.raises(ClusterError, match="a: `net_conf` is missing; give it as group data"):
+        modes.wanted(net_conf, replace(cluster, mode=""), cluster.nodes[0])
+
+
+def test_a_host_that_runs_with_another_subnet_is_not_renumbered() -> None:
+    """A host that left the inventory would move those behind it; with `pod_subnet` it is somebody's wish."""
+    three, two = (read({"Network": NETWORK}, names) for names in (["a", "b", "c"], ["a", "c"]))
+    have = running(three, "c")
+    told = obstacles(modes.wanted(net_conf, two, two.node("c")), have, two, "c")
+    assert any("it would be allotted 10.244.2.0/24, and runs with 10.244.3.0, 10.244.3.1, " in line for line in told)
+    same = obstacles(modes.wanted(net_conf, three, three.node("c")), have, three, "c")
+    assert not [line for line in same if "allotted" in line]
+    given = replace(two, nodes=tuple(replace(node, allotted=False) for node in two.nodes))
+    wished = obstacles(modes.wanted(net_conf, given, given.node("c")), have, given, "c")
+    assert not [line for line in wished if "allotted" in line]
+
+
+def running(cluster: Cluster, name: str) -> State:
+    """Return what a host holds that was applied to."""
+    me = cluster.node(name)
+    return modes.wanted(net_conf, cluster, me) | State(addresses=frozenset({Address(me.uplink, me.address)}))
