@@ -4,7 +4,7 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 from podnet.facts.reading import HEADING, Table, strictly
-from podnet.marks import BESIDE, LINE, NAME, PLACES, SCRIPT, of_file
+from podnet.marks import BESIDE, CONFLIST, LINE, NAME, PLACES, SCRIPT, of_file, of_place
 from podnet.state import File, Symlink
 from podnet.support import NETWORKD, SOFTWARE, SYSTEMD
 
@@ -37,10 +37,11 @@ def script() -> str:
     A file that is no regular one is told as it is. While a script of ours is running, which a host that has just booted
     does, its tables are half; its end is waited for.
     """
-    places = " ".join(f"{place.format(f'{NAME}*')}{ending}" for place in PLACES for ending in ("", BESIDE))
+    patterns = {place: place.format(alias=f"{NAME}*", number="*") for place in PLACES}
+    places = " ".join(f"{pattern}{ending}" for pattern in patterns.values() for ending in ("", BESIDE))
     running = f"podnet: ${{path}} has been running for {PATIENCE} s; see what it does (ps), and end it"
     return f"""(
-for path in {SCRIPT.format(f"{NAME}*")}; do
+for path in {patterns[SCRIPT]}; do
   if [ -f "$path" ]; then flock -s -w {PATIENCE} "$path" true || {{ echo "{running}" >&2; exit 1; }}; fi
 done
 for path in {" ".join([*SOFTWARE, SYSTEMD, NETWORKD])}; do if [ -d "$path" ]; then echo "folder $path"; fi; done
@@ -83,7 +84,9 @@ def parse(output: list[str]) -> frozenset[File | Symlink]:
                 raise ValueError(f"{line!r} tells of no file")
     if modes.keys() != digests.keys():
         raise ValueError("it was cut short")
-    found |= {File(path, digests[path], mode, path in marked or not size) for path, (mode, size) in modes.items()}
+    # Its name is all the mark that a CNI configuration can have. subnet.env is flannel's, and cannot have any.
+    marked |= {path for path, (_, size) in modes.items() if not size or (of_file(path) and of_place(path) == CONFLIST)}
+    found |= {File(path, digests[path], mode, path in marked) for path, (mode, _) in modes.items()}
     return frozenset(item for item in found if of_file(item.path))
 
 

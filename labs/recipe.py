@@ -10,7 +10,7 @@ SUITE = "bookworm"
 PACKAGES = (
     *("systemd-sysv", "udev", "dbus", "openssh-server", "sudo"),
     *("iproute2", "iputils-ping", "procps", "kmod", "ethtool", "iptables", "nftables", "tcpdump"),
-    "wireguard-tools",
+    *("wireguard-tools", "containernetworking-plugins"),
 )
 
 # Hosts differ in what they are given at their start: keys, machine-id, hostname, /etc/hosts.

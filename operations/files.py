@@ -31,12 +31,12 @@ def files(want: Iterable[File | Symlink]) -> Generator[PyinfraCommand]:
         from podnet.operations.files import files
         from podnet.state import File
 
-        path = marks.MODULES.format("podnet")
+        path = marks.FIRST.place(marks.MODULES)
         files(name="A module, ready from the start", want=[File.of(path, f"{marks.LINE}\nvxlan\n")])
     """
     wanted = {item.key: item for item in want}
     have = host.get_fact(Files)
-    if have is not None and (reasons := [*strange_files(wanted.values(), have)]):
+    if have is not None and (reasons := [*strange_files(wanted.values(), have, known=True)]):
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return
     mine = have if have is None else [item for item in have if item.key in wanted or _ours(item)]

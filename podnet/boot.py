@@ -14,7 +14,7 @@ from podnet import marks as places
 from podnet.batch import sections
 from podnet.cluster import Cluster, Node
 from podnet.firewall import Firewall
-from podnet.marks import LINE, Marks
+from podnet.marks import FOR_OTHERS, LINE, Marks, of_place
 from podnet.plan import plan
 from podnet.rendering import render
 from podnet.section import Section
@@ -52,7 +52,7 @@ def fitted(want: State, cluster: Cluster, me: Node, host: Firewall) -> State:
     """
     if not want.files:
         return want
-    live = replace(want, files=frozenset())
+    live = replace(want, files=frozenset(item for item in want.files if of_place(item.path) in FOR_OTHERS))
     return live | files(live, cluster, me, host)
 
 
@@ -75,7 +75,7 @@ def files(want: State, cluster: Cluster, me: Node, host: Firewall = Firewall()) 
     values = {
         "line": LINE,
         "alias": alias,
-        "script": places.SCRIPT.format(alias),
+        "script": cluster.marks.place(places.SCRIPT),
         "node": me,
         "patience": PATIENCE,
         "steps": [*steps(want, cluster.marks, host)],
@@ -84,11 +84,13 @@ def files(want: State, cluster: Cluster, me: Node, host: Firewall = Firewall()) 
         "devices": devices,
     }
     left = {
-        File.of(place.format(alias), render(template, **values))
+        File.of(cluster.marks.place(place), render(template, **values))
         for place, (template, needed) in templates.items()
         if needed
     }
-    return State(files=frozenset({*left, Symlink(places.ENABLED.format(alias), places.UNIT.format(alias))}))
+    return State(
+        files=frozenset({*left, Symlink(cluster.marks.place(places.ENABLED), cluster.marks.place(places.UNIT))})
+    )
 
 
 def steps(want: State, mine: Marks, host: Firewall = Firewall()) -> Iterator[Step]:  # noqa: B008  # a value

@@ -18,17 +18,21 @@ CHAINS = {"filter": "FWD", "nat": "POSTRTG"}
 LINE = "# podnet's: written anew by every apply that finds it changed, removed by the teardown."
 """The first line of every file of ours."""
 
-SCRIPT = "/etc/podnet/{}.sh"
-UNIT = "/etc/systemd/system/{}.service"
-ENABLED = "/etc/systemd/system/multi-user.target.wants/{}.service"
-MODULES = "/etc/modules-load.d/{}.conf"
-SYSCTLS = "/etc/sysctl.d/99-{}.conf"
-LINK = "/etc/systemd/network/10-{}.link"
-NETWORK = "/etc/systemd/network/10-{}.network"
-NETWORK_MANAGER = "/etc/NetworkManager/conf.d/{}.conf"
+CONFLIST = "/etc/cni/net.d/10-{alias}.conflist"
+SUBNET_ENV = "/run/flannel/subnet{number}.env"
+SCRIPT = "/etc/podnet/{alias}.sh"
+UNIT = "/etc/systemd/system/{alias}.service"
+ENABLED = "/etc/systemd/system/multi-user.target.wants/{alias}.service"
+MODULES = "/etc/modules-load.d/{alias}.conf"
+SYSCTLS = "/etc/sysctl.d/99-{alias}.conf"
+LINK = "/etc/systemd/network/10-{alias}.link"
+NETWORK = "/etc/systemd/network/10-{alias}.network"
+NETWORK_MANAGER = "/etc/NetworkManager/conf.d/{alias}.conf"
 
-PLACES = (ENABLED, UNIT, SCRIPT, MODULES, SYSCTLS, LINK, NETWORK, NETWORK_MANAGER)
-"""Where our files are; a cluster's alias belongs into the braces. What is first here is removed first."""
+PLACES = (CONFLIST, SUBNET_ENV, ENABLED, UNIT, SCRIPT, MODULES, SYSCTLS, LINK, NETWORK, NETWORK_MANAGER)
+"""Where our files are; `Marks.place` fills the braces. What is first here is removed first."""
+FOR_OTHERS = {CONFLIST, SUBNET_ENV}
+"""What others read while the network is there: in their formats, which leave no room for LINE."""
 BESIDE = ".new"
 """How a file's name ends until it is whole."""
 
@@ -58,6 +62,10 @@ class Marks:
     def chains(self) -> str:
         """How the names of its firewall chains begin."""
         return f"{self.alias.upper()}-"
+
+    def place(self, place: str) -> str:
+        """Say where this cluster's file of one of the PLACES is."""
+        return place.format(alias=self.alias, number=self.alias.removeprefix(NAME))
 
     def chain(self, table: str) -> str:
         """Name the chain of ours that takes the place of a table of iptables'."""
@@ -99,5 +107,6 @@ def of_place(path: str) -> str:
 
 
 def _names(place: str) -> re.Pattern[str]:
-    before, _, after = place.partition("{}")
-    return re.compile(rf"{re.escape(before)}{NAME}(\d*){re.escape(after)}({re.escape(BESIDE)})?")
+    before, _, after = re.split(r"(\{\w+\})", place)
+    name = "" if "{number}" in place else NAME
+    return re.compile(rf"{re.escape(before)}{name}(\d*){re.escape(after)}({re.escape(BESIDE)})?")

@@ -1,10 +1,11 @@
 """What on a host itself stands in the way: found in its tables, before anything is changed on it."""
 
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Interface
 
 from podnet import nics
 from podnet.cluster import Cluster, Node
-from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, Marks, of
+from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, SUBNET_ENV, Marks, of, of_place
 from podnet.ownership import marked, owned
 from podnet.remake import rivals, wire
 from podnet.state import Device, File, Link, State, Symlink, Wireguard
@@ -18,10 +19,13 @@ def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> l
     mine = cluster.marks if cluster else FIRST
     found = [*_lacking(have), *_strange_devices(want, have, mine), *_claims(want, have, mine)]
     found += [*_rivals(want, have, mine), *_strange_routes(want, have, mine)]
-    found += strange_files(want.files, have.files)
+    found += strange_files(want.files, have.files, known=marked(have, mine))
     found += nics.obstacles(want, have, mine, cluster.node(name).uplink if cluster else None)
     if cluster is not None:
-        found += [*_underlay(cluster, cluster.node(name), want, have), *_overlaps(cluster, want, have)]
+        found += [
+            *_underlay(cluster, cluster.node(name), want, have),
+            *_overlaps(cluster, cluster.node(name), want, have),
+        ]
         found += _renumbered(cluster.node(name), have, mine)
         found += _same_marks(have, mine)
     return found
@@ -114,12 +118,22 @@ def _strange_routes(want: State, have: State, mine: Marks) -> Iterator[str]:
         )
 
 
-def strange_files(want: Iterable[File | Symlink], have: Iterable[File | Symlink]) -> Iterator[str]:
-    """Find files where ours belong. What they hold would be lost, so that they are nowhere taken for damage."""
+def strange_files(want: Iterable[File | Symlink], have: Iterable[File | Symlink], *, known: bool) -> Iterator[str]:
+    """Find files where ours belong. What they hold would be lost, so that they are nowhere taken for damage.
+
+    But for flannel's subnet.env, which cannot bear a mark: on a host that is `known` to bear ours it is podnet's.
+    """
     seen = {item.path: item for item in have}
     for item in sorted(want, key=lambda item: item.key):
         other = seen.get(item.path)
         strange = isinstance(other, File) and not other.marked
+        if strange and of_place(item.path) == SUBNET_ENV:
+            if not known:
+                yield (
+                    f"{item.path} is there, and nothing else of podnet's: flannel seems to run on this host; stop it, "
+                    "and remove what it has made and that file"
+                )
+            continue
         if other is not None and (strange or type(other) is not type(item)):
             yield (
                 f"{item.path} is somebody else's, and podnet needs its place; move it away, or, if it was podnet's and "
@@ -146,11 +160,15 @@ def _underlay(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[
         )
 
 
-def _overlaps(cluster: Cluster, want: State, have: State) -> Iterator[str]:
-    """A stranger's network inside the pods' would take their packets, docker0's for example."""
+def _overlaps(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[str]:
+    """A stranger's network inside the pods' would take their packets, docker0's for example.
+
+    The CNI plugin ptp gives the gateway's address to the host's end of each container's cable.
+    """
     ours = {link.dev for link in owned(want, have, cluster.marks).links}
+    gateway = IPv4Interface(me.gateway.ip)
     for item in sorted(have.addresses, key=lambda item: item.key):
-        if item.dev not in ours and item.address.network.overlaps(cluster.network):
+        if item.dev not in ours and item.address != gateway and item.address.network.overlaps(cluster.network):
             yield (
                 f"`network` {cluster.network} overlaps {item.address} of the device {item.dev}, which is not podnet's; "
                 "choose another network for one of them"

@@ -59,6 +59,7 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
     subnets = {(item.dev, item.address.network) for item in want.addresses}
     present = {route.key for route in have.routes if route.proto == mine.proto}
     ports = {link.fou for link in links.values() if isinstance(link, Ipip)}
+    here = marked(have, mine)
 
     def ours(item: Item) -> bool:
         match item:
@@ -84,7 +85,9 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
             case Opening():
                 return item.comment == mine.alias
             case File():
-                return item.key in keys["files"] or (marks.of_file(item.path) == mine and item.marked)
+                named = marks.of_file(item.path) == mine
+                unmarkable = here and named and marks.of_place(item.path) == marks.SUBNET_ENV
+                return item.key in keys["files"] or (named and item.marked) or unmarkable
             case Symlink():
                 return marks.of_file(item.path) == mine
             case Rule():

@@ -8,6 +8,7 @@ The names, the addresses and the pods' routes are those that flannel's CNI plugi
 import hashlib
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from podnet import cni
 from podnet.cluster import Cluster, Node, Pod
 from podnet.marks import FIRST, Marks
 from podnet.state import Address, Bridge, Link, Nic, Port, Route, State, Sysctl, Veth
@@ -27,7 +28,7 @@ def on_bridge(cluster: Cluster, me: Node, mtu: int) -> State:
     names = {pod: netns(pod, cluster.marks) for pod in me.pods}
     cables = {pod: cable(name, mtu) for pod, name in names.items()}
     meet = Sysctl("net/bridge/bridge-nf-call-iptables", str(int(cluster.bridge_netfilter)))
-    return State(
+    return cni.by("bridge", cluster, me, mtu, bridge=switch) | State(
         # A bridge takes the lowest MAC of its ports unless it is given one: it would change with every pod.
         links=frozenset({Bridge(switch, mtu, mac(me.gateway.ip)), *cables.values()}),
         # hairpin: a pod that talks to a service it is itself behind must get its own frame back.

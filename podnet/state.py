@@ -471,7 +471,7 @@ class File:
     path: str
     digest: str
     mode: str = "644"
-    marked: bool = True
+    marked: bool = field(default=True, compare=False)
     text: str = field(default="", compare=False, repr=False)
 
     @classmethod

@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from podnet import forwarding, pods
+from podnet import cni, forwarding, pods
 from podnet.cluster import Cluster, Node
 from podnet.modes import host_gw
 from podnet.state import Neighbour, Nic, Route, State, Sysctl, Veth
@@ -48,7 +48,8 @@ def state(cluster: Cluster, me: Node) -> State:
             for pod, netns in names.items()
         },
     )
-    return workloads | forwarding.through(cluster, me) | host_gw.direct(me, cluster.peers(me))
+    others = forwarding.through(cluster, me) | host_gw.direct(me, cluster.peers(me))
+    return workloads | others | cni.by("ptp", cluster, me, mtu)
 
 
 def cable(netns: str, mtu: int) -> Veth:

@@ -124,6 +124,43 @@ run ip -batch - <<'LINES'
 route replace 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink proto 77
 route replace 10.244.3.0/24 via 10.244.3.0 dev flannel.1 onlink proto 77
 LINES
+run install -D -m 644 /dev/stdin /run/flannel/subnet.env.new <<'LINES'
+FLANNEL_NETWORK=10.244.0.0/16
+FLANNEL_SUBNET=10.244.1.1/24
+FLANNEL_MTU=1450
+FLANNEL_IPMASQ=true
+LINES
+run install -D -m 644 /dev/stdin /etc/cni/net.d/10-podnet.conflist.new <<'LINES'
+{
+  "name": "podnet",
+  "cniVersion": "1.0.0",
+  "plugins": [
+    {
+      "type": "bridge",
+      "bridge": "cni0",
+      "mtu": 1450,
+      "isDefaultGateway": true,
+      "hairpinMode": true,
+      "ipMasq": false,
+      "ipam": {
+        "type": "host-local",
+        "ranges": [[
+          { "subnet": "10.244.1.0/24", "rangeStart": "10.244.1.4", "rangeEnd": "10.244.1.254" }
+        ]],
+        "routes": [{ "dst": "10.244.0.0/16", "gw": "10.244.1.1" }]
+      }
+    },
+    {
+      "type": "portmap",
+      "capabilities": { "portMappings": true }
+    }
+  ]
+}
+LINES
+run sync /run/flannel/subnet.env.new /etc/cni/net.d/10-podnet.conflist.new
+run mv /run/flannel/subnet.env.new /run/flannel/subnet.env
+run mv /etc/cni/net.d/10-podnet.conflist.new /etc/cni/net.d/10-podnet.conflist
+run sync /etc /etc/cni/net.d /etc/podnet /run/flannel
 run sysctl -e -q -p - <<'LINES'
 net/ipv6/conf/cni0/accept_ra = 0
 net/ipv6/conf/flannel.1/accept_ra = 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from podnet import modes
 from podnet.batch import sections
 from podnet.cluster import Cluster
-from podnet.marks import SCRIPT
+from podnet.marks import SCRIPT, Marks
 from podnet.modes import Mode, vxlan
 from podnet.plan import plan
 from podnet.section import Section
@@ -39,7 +39,7 @@ def text(name: str, of: Cluster, node: str = "node1") -> str:
 
 
 def _fed(section: Section) -> str:
-    if SCRIPT.format("podnet") in section.command and section.lines:
+    if Marks().place(SCRIPT) in section.command and section.lines:
         return f"    ... {len(section.lines)} lines\n"
     return "".join(f"    {line}".rstrip() + "\n" for line in section.lines)
 
@@ -47,7 +47,7 @@ def _fed(section: Section) -> str:
 def boot_script(of: Cluster, node: str = "node1") -> str:
     """Return the script that a node of that cluster boots with."""
     left = modes.wanted(vxlan, of, of.node(node)).files
-    return next(file.text for file in left if isinstance(file, File) and file.path == SCRIPT.format(of.marks.alias))
+    return next(file.text for file in left if isinstance(file, File) and file.path == of.marks.place(SCRIPT))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 from podnet.batch import SAVED
 from podnet.facts import chains, sysctls
 from podnet.facts.node import ALWAYS, asked
-from podnet.marks import ANY_NETNS, LINE, of, of_file
+from podnet.marks import ANY_NETNS, CONFLIST, LINE, of, of_file, of_place
 from podnet.nics import seen
 from podnet.section import Section
 from podnet.state import (
@@ -137,7 +137,12 @@ class Kernel:
         if isinstance(held, str):
             return Symlink(path, held)
         file = File.of(path, "".join(f"{line}\n" for line in held))
-        return replace(file, text="", mode=self.modes.get(path, "644"), marked=LINE in held or not held)
+        return replace(
+            file,
+            text="",
+            mode=self.modes.get(path, "644"),
+            marked=LINE in held or not held or of_place(path) == CONFLIST,
+        )
 
     def _read(self, paths: Sequence[str]) -> frozenset[Sysctl]:
         patterns = [re.compile(fnmatch.translate(path)) for path in paths if "*" in path]

@@ -37,6 +37,7 @@ from podnet.facts import (
     sysctls,
 )
 from podnet.firewall import Verdict
+from podnet.marks import Marks
 from podnet.state import (
     Address,
     Bridge,
@@ -125,7 +126,7 @@ def answer(fact: type[FactBase[Any]], of: str = "host") -> list[str]:
     return [line for command in FACTS[fact] for line in sample(command, of)]
 
 
-ENABLED, UNIT = (place.format("podnet") for place in (marks.ENABLED, marks.UNIT))
+ENABLED, UNIT = (Marks().place(place) for place in (marks.ENABLED, marks.UNIT))
 
 
 def whole(of: str = "host") -> list[str]:

@@ -24,9 +24,8 @@ from tests.core.kernel import Kernel, host
 
 CLUSTER = cluster()
 WANT = modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1"))
-SCRIPT_PATH, UNIT_PATH, ENABLED_PATH, SYSCTL_PATH = (
-    place.format("podnet") for place in (SCRIPT, UNIT, ENABLED, SYSCTLS)
-)
+FOR_OTHERS = [Marks().place(place) for place in (marks.CONFLIST, marks.SUBNET_ENV)]
+SCRIPT_PATH, UNIT_PATH, ENABLED_PATH, SYSCTL_PATH = (Marks().place(place) for place in (SCRIPT, UNIT, ENABLED, SYSCTLS))
 
 
 def seen(folder: Path) -> frozenset[File | Symlink]:
@@ -52,7 +51,7 @@ def test_files_are_read_by_digest_mode_and_mark(tmp_path: Path) -> None:
     link = tmp_path / ENABLED_PATH.removeprefix("/")
     link.parent.mkdir()
     link.symlink_to(UNIT_PATH)
-    manager = NETWORK_MANAGER.format("podnet7")
+    manager = Marks(7).place(NETWORK_MANAGER)
     (tmp_path / manager.removeprefix("/")).mkdir(parents=True)
     assert seen(tmp_path) == {
         File(SCRIPT_PATH, hashlib.sha256(f"{LINE}\nset -eu\n".encode()).hexdigest(), "755"),
@@ -117,7 +116,7 @@ def test_files_are_left_and_taken_away() -> None:
     kernel = host()
     apply(kernel)
     assert {path for path in kernel.files if marks.of_file(path)} == {
-        place.format("podnet") for place in PLACES if place != NETWORK_MANAGER
+        Marks().place(place) for place in PLACES if place != NETWORK_MANAGER
     }
     apply(kernel, State())
     assert kernel.files == {}
@@ -128,7 +127,7 @@ def test_network_manager_is_told_where_it_is() -> None:
     kernel = host()
     kernel.folders |= {"/etc/NetworkManager"}
     apply(kernel)
-    assert NETWORK_MANAGER.format("podnet") in kernel.files
+    assert Marks().place(NETWORK_MANAGER) in kernel.files
 
 
 def test_a_host_without_systemd_gets_the_script_alone() -> None:
@@ -136,9 +135,9 @@ def test_a_host_without_systemd_gets_the_script_alone() -> None:
     kernel = host()
     kernel.folders.clear()
     done = apply(kernel)
-    assert {path for path in kernel.files if marks.of_file(path)} == {SCRIPT_PATH}
+    assert {path for path in kernel.files if marks.of_file(path)} == {SCRIPT_PATH, *FOR_OTHERS}
     assert not [section for section in done if "systemctl" in section.command]
-    assert apply(kernel, State())[0].command == f"rm -f {SCRIPT_PATH}"
+    assert apply(kernel, State())[0].command == f"rm -f {' '.join(FOR_OTHERS)} {SCRIPT_PATH}"
 
 
 def position(of: list[Section], words: str) -> int:
@@ -154,7 +153,7 @@ def test_traps_are_closed_before_there_is_a_device_and_the_unit_comes_after_all(
     done = todo(kernel)
     device = next(i for i, section in enumerate(done) if section.command == "ip -batch -")
     last = max(i for i, section in enumerate(done) if section.command == "ip -batch -")
-    network, sysctl = marks.NETWORK.format("podnet"), SYSCTL_PATH
+    network, sysctl = Marks().place(marks.NETWORK), SYSCTL_PATH
     assert (
         position(done, f"mv {sysctl}.new") < position(done, "systemctl try-reload-or-restart systemd-networkd") < device
     )
@@ -170,7 +169,7 @@ def test_at_teardown_the_unit_goes_first() -> None:
     done = [section.command for section in todo(kernel, State())]
     assert done[:4] == [
         "systemctl stop podnet.service",
-        f"rm -f {' '.join(place.format('podnet') for place in PLACES if place != NETWORK_MANAGER)}",
+        f"rm -f {' '.join(Marks().place(place) for place in PLACES if place != NETWORK_MANAGER)}",
         "systemctl daemon-reload",
         "systemctl reset-failed 'podnet.service*'",
     ]
@@ -197,9 +196,9 @@ def test_files_of_another_cluster_stay() -> None:
     before = dict(kernel.files)
     assert sections(plan(State(), kernel.see(State()), Marks(7))) == []
     assert sections(plan(WANT, kernel.see(WANT))) == []
-    kernel.files[SCRIPT.format("podnet7")] = (LINE, "set -eu")
+    kernel.files[Marks(7).place(SCRIPT)] = (LINE, "set -eu")
     apply(kernel, State())
-    assert kernel.files == {SCRIPT.format("podnet7"): (LINE, "set -eu")} != before
+    assert kernel.files == {Marks(7).place(SCRIPT): (LINE, "set -eu")} != before
 
 
 @pytest.mark.parametrize("path", [SCRIPT_PATH, UNIT_PATH, SYSCTL_PATH])

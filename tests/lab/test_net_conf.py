@@ -10,11 +10,11 @@ from tests.lab.at import At
 HOSTS = ("node1", "node2", "node3")
 INVENTORY = """
 import runpy
-hosts, data = runpy.run_path({inventory!r})["nodes"]
-for _, host in hosts:
-    del host["pod_subnet"]
-del data["network"]
-nodes = ([host for host in hosts if host[0] in {members!r}], {{**data, "net_conf": {file!r}}})
+_hosts, _data = runpy.run_path({inventory!r})["nodes"]
+for _, _host in _hosts:
+    del _host["pod_subnet"]
+_data = {{key: value for key, value in _data.items() if key.startswith("ssh_")}}
+nodes = ([host for host in _hosts if host[0] in {members!r}], {{**_data, "net_conf": {file!r}}})
 """
 
 
