@@ -89,8 +89,8 @@ def read(hosts: Mapping[str, Mapping[str, object]]) -> Cluster:
     """Check the data of all hosts, by name, and return the cluster they make."""
     if not hosts:
         raise ClusterError("the inventory: `hosts` is empty; name at least one host")
-    for name in hosts:
-        _check_name(name)
+    for name, data in hosts.items():
+        _check_named(name, data)
     common = {name: _common(name, hosts) for name in GROUP_FIELDS}
     given = {name: field for name, field in common.items() if field is not None}
     said = given.pop("net_conf", None)
@@ -140,16 +140,17 @@ def describes_a_cluster(hosts: Mapping[str, Mapping[str, object]]) -> bool:
     return any(name in data for data in hosts.values() for name in (*HOST_FIELDS, "network", "net_conf"))
 
 
-def _check_name(name: str) -> None:
+def _check_named(name: str, data: Mapping[str, object]) -> None:
+    """Refuse a host that cannot be named, or that lacks what nobody else can say."""
     Field(repr(name), "name", name).text(
         HOST_NAME, "a host's name consists of letters, digits and . _ - : + @ / and begins with a letter, a digit or @"
     )
-
-
-def _node(name: str, data: Mapping[str, object], subnet: IPv4Network) -> Node:
     for required in ("address", "uplink"):
         if required not in data:
             raise ClusterError(f"{name}: `{required}` is missing; give it as data of this host")
+
+
+def _node(name: str, data: Mapping[str, object], subnet: IPv4Network) -> Node:
     return Node(
         name=name,
         address=_address(Field(name, "address", data["address"])),
