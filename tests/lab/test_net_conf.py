@@ -59,9 +59,9 @@ def test_hosts_are_not_renumbered_when_one_leaves(at: At, tmp_path: Path) -> Non
     """Those that would get another subnet are left alone, and told; what they have goes on."""
     said = {"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}
     at.into("net_conf", inventory=inventory(at, tmp_path, *HOSTS, **said))
-    before = at.sh("node3", "ip addr; ip route; cat /etc/podnet/podnet.sh")
+    before = at.sh("node3", "ip -4 addr; ip route; cat /etc/podnet/podnet.sh")
     refused = at.apply("deploys/net_conf.py", inventory=inventory(at, tmp_path, "node1", "node3", **said))
     assert refused.failed == {"node3"}
     assert "it would be allotted 10.244.2.0/24, and runs with 10.244.3.0" in refused.log
-    assert at.sh("node3", "ip addr; ip route; cat /etc/podnet/podnet.sh") == before
+    assert at.sh("node3", "ip -4 addr; ip route; cat /etc/podnet/podnet.sh") == before
     at.into("teardown")

@@ -107,12 +107,15 @@ def test_bridges_call_iptables_after_a_reboot_only_if_two_files_say_so(hand: Han
 
 
 def test_flannels_file_gives_subnets_and_the_port_of_udp(at: At, tmp_path: Path) -> None:
-    """Nodes get a /20 each from 10.10.0.0 on, and pods' packets cross bare behind UDP port 7890."""
-    said = {"Network": "10.0.0.0/8", "SubnetLen": 20, "SubnetMin": "10.10.0.0", "SubnetMax": "10.99.0.0"}
+    """Nodes get a /20 each from SubnetMin on, and pods' packets cross bare behind UDP port 7890.
+
+    The article's network, 10.0.0.0/8, has room for the one by which VMs are reached as well: here it is a part of it.
+    """
+    said = {"Network": "10.64.0.0/10", "SubnetLen": 20, "SubnetMin": "10.74.0.0", "SubnetMax": "10.99.0.0"}
     file = inventory(at, tmp_path, "node1", "node2", **said, Backend={"Type": "udp", "Port": 7890})
     at.into("net_conf", inventory=file)
     held = [at.sh(host, "ip -br -4 addr show dev cni0").split()[-1] for host in ("node1", "node2")]
-    assert held == ["10.10.0.1/20", "10.10.16.1/20"]
+    assert held == ["10.74.0.1/20", "10.74.16.1/20"]
     done = at.verify(mode="", hosts="node1,node2", inventory=file)
     assert done.code == 0, done.said
     assert "dport 7890" in at.sh("node1", "ip -d link show flannel.udp")
