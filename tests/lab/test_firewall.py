@@ -81,7 +81,10 @@ handle=$(nft -a list chain inet filter forward | sed -n 's/.*"podnet".*handle //
 @pytest.fixture(scope="module")
 def mixed(at: At) -> At:
     """Return a lab of one host with iptables that writes nft, one without iptables, one with iptables-legacy."""
-    at.sh("node2", "dpkg --purge containernetworking-plugins iptables; ! command -v iptables iptables-save iptables-restore")
+    at.sh(
+        "node2",
+        "dpkg --purge containernetworking-plugins iptables; ! command -v iptables iptables-save iptables-restore",
+    )
     at.sh("node3", "update-alternatives --set iptables /usr/sbin/iptables-legacy; iptables -V | grep legacy")
     return at
 
