@@ -12,7 +12,7 @@ SIDE_BY_SIDE = $(LATER) $(ABREAST)
 VALIDATED = if command -v vagrant; then $(PYTEST) tests/vagrant/test_validate.py; else \
 	echo "no vagrant here: the Vagrantfile is not validated"; fi
 
-test: setup lint  ## lint, types, core tests, `vagrant validate`, labs of containers and VMs: under half an hour
+test: setup lint  ## lint, types, core tests, `vagrant validate`, labs of containers and VMs: about half an hour
 	@./setup packages-vagrant.txt
 	$(VALIDATED)
 	$(PYTEST) tests/vms tests/lab tests/core $(SIDE_BY_SIDE)
