@@ -7,7 +7,6 @@ HOSTS = node1,node2,node3
 # Most of the time is spent waiting for hosts. What takes longest begins first.
 LATER = --ignore-glob='*/test_disruptive.py' --deselect tests/vms/test_sriov.py::test_every_disruptive_scenario_holds
 ABREAST = --numprocesses 3 --dist loadfile --no-loadscope-reorder
-JUDGES = test_faults.py test_observe.py test_verify_traffic.py
 SIDE_BY_SIDE = $(LATER) $(ABREAST)
 VALIDATED = if command -v vagrant; then $(PYTEST) tests/vagrant/test_validate.py; else \
 	echo "no vagrant here: the Vagrantfile is not validated"; fi
@@ -17,8 +16,8 @@ test: setup lint  ## lint, types, core tests, `vagrant validate`, labs of contai
 	$(VALIDATED)
 	$(PYTEST) tests/vms tests/lab tests/core $(SIDE_BY_SIDE)
 
-test-fast: setup lint  ## core tests and labs of containers, no VMs, and not what takes minutes to judge the verification
-	$(PYTEST) tests/lab tests/core $(JUDGES:%=--ignore tests/lab/%) $(SIDE_BY_SIDE)
+test-fast: setup lint  ## core tests and labs of containers, no VMs
+	$(PYTEST) tests/lab tests/core $(SIDE_BY_SIDE)
 
 test-all: setup lint  ## the same, and what the verification does with --disruptive, in each mode
 	@./setup packages-vagrant.txt

@@ -68,7 +68,7 @@ def damaged(at: At, mode: str) -> Iterator[str]:
         at.mend("node2", mode)
         if left := at.differences("node2", mode):
             yield f"{script}: what an apply does has left {left}"
-    at.sh("node2", "ip link del cni0 2>/dev/null || ip netns del podnet-pod1")
+    at.sh("node2", "if [ -e /sys/class/net/cni0 ]; then ip link del cni0; else ip netns del podnet-pod1; fi")
     if at.into(mode).changed != {"node2"} or at.differences("node2", mode):
         yield "an apply has not healed node2, and nobody else"
     shown.note(15, mode, at.kind)

@@ -148,8 +148,9 @@ try() {{
 """
 """One ping. What it says is printed at once, so that two that end together never mix.
 
-An error may get lost: ping's socket hears all replies of its namespace, and once its buffer is full of others', which
-happens on a busy host before ping comes to read, the kernel has no place to put the error. Who expects one tries again.
+An error may get lost: on a busy host ping was seen, once in some thousand times, to say neither that its packet was
+refused nor that it was answered. Most likely its socket, which hears all replies of its namespace, was full of others'.
+Who expects an error tries again.
 """
 
 TO_BE_REFUSED = "-W 1 -i 0.01 -M do"
