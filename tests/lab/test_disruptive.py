@@ -3,10 +3,12 @@
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
 
 import pytest
 
-from podnet.verify.disruptive import dump
+from podnet.cluster import Pod
+from podnet.verify.disruptive import dump, losses
 from tests.lab.at import BIN, CLONE, At, Done, until
 from tests.lab.proof import MODES, needs
 from tests.lab.test_modes import CROSSING
@@ -87,6 +89,18 @@ def test_hosts_that_are_not_as_they_should_be_are_not_changed(vxlan: At) -> None
     assert "node2: missing route: route replace 10.244.3.0/24" in done.out
     assert dumped(vxlan) == before
     vxlan.into("vxlan")
+
+
+def test_pings_outlive_an_icmp_error(vxlan: At) -> None:
+    """A host that is being changed sends some; packets count as lost until it forwards again, and no longer."""
+    pair = losses.Pair("node1/pod1", "podnet-pod1", "node2/pod1", Pod("pod1", IPv4Address("10.244.2.2")))
+    folder = vxlan.sh("node1", losses.start([pair])).strip()
+    vxlan.sh("node1", "ip route add unreachable 10.244.2.2")
+    until(lambda: "Unreachable" in vxlan.sh("node1", f"cat {folder}/0"), 10, "an error is heard")
+    vxlan.sh("node1", "ip route del unreachable 10.244.2.2")
+    (loss,) = losses.parse([pair], vxlan.sh("node1", losses.stop(folder)))
+    assert loss.lost > 0
+    assert loss.at_the_end == 0
 
 
 DROPPED = "iptables -I FORWARD -p icmp -j DROP; sleep 0.3; iptables -D FORWARD -p icmp -j DROP"

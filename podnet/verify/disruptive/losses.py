@@ -100,11 +100,13 @@ class Pings:
 def start(wanted: Sequence[Pair]) -> str:
     """Spell: begin to ping, wait for a first reply to each, and print the folder that knows of it.
 
-    The first packet may find no neighbour yet; what is lost before the first reply is not counted.
+    The first packet may find no neighbour yet; what is lost before the first reply is not counted. With a deadline of
+    its own (`-w`) ping would end at the first ICMP error, which a host sends while it is being changed.
     """
     files = " ".join(map(str, range(len(wanted))))
     pings = "\n".join(
-        f"ip netns exec {pair.netns} ping -n -i {INTERVAL} -w {LONGEST} {pair.to.address} >>{i} 2>&1 </dev/null &\n"
+        f"timeout -s INT {LONGEST} ip netns exec {pair.netns} ping -n -i {INTERVAL} {pair.to.address} "
+        f">>{i} 2>&1 </dev/null &\n"
         "echo $! >>pids"
         for i, pair in enumerate(wanted)
     )
