@@ -20,6 +20,7 @@ from podnet.facts import (
     peers,
     pods,
     ports,
+    reservations,
     routes,
     sysctls,
     vfs,
@@ -111,6 +112,7 @@ def script(
         "saved": sysctls.saved_script(),
         "chains": chains.SCRIPT,
         "pods": pods.script(pod_paths),
+        "reservations": reservations.COMMAND,
         "lacks": kinds.script(device_kinds),
     }
     root = "podnet must be root on this host: give its inventory `_sudo`, or log in as root"
@@ -157,6 +159,7 @@ def parse(output: list[str]) -> State:
         pods=pods.parse(chunks["pods"], links.indices(devices)),
         files=files.parse(chunks["files"]),
         folders=files.parse_folders(chunks["files"]),
+        reservations=reservations.parse(chunks["reservations"]),
         lacks=kinds.parse(chunks["lacks"]),
         unloaded=fous.unloaded(chunks["fous"]),
     )

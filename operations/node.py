@@ -45,7 +45,8 @@ def apply(mode: Mode) -> OperationMeta:
     want = preflight.wanted(mode, cluster, host.name)
     if nodes(want):
         keys(name="podnet: keys", want=want, cluster=cluster)
-    return converge(name=f"podnet: {mode.__name__.rpartition('.')[2]}", want=want, cluster=cluster)
+    name = f"podnet: {mode.__name__.rpartition('.')[2]}"
+    return converge(name=name, want=want, cluster=cluster, cut_off=cluster.node(host.name).cut_off)
 
 
 def teardown() -> OperationMeta:
@@ -60,17 +61,21 @@ def teardown() -> OperationMeta:
 
         node.teardown()
     """
-    return converge(name="podnet: teardown", want=State(), mine=preflight.marks(host.name, host.data))
+    mine, cut_off = preflight.marks(host.name, host.data), preflight.cut_off(host.name, host.data)
+    return converge(name="podnet: teardown", want=State(), mine=mine, cut_off=cut_off)
 
 
 @operation()
-def converge(want: State, cluster: Cluster | None = None, mine: Marks = FIRST) -> Generator[PyinfraCommand]:
+def converge(
+    want: State, cluster: Cluster | None = None, mine: Marks = FIRST, *, cut_off: bool = False
+) -> Generator[PyinfraCommand]:
     """
     Make everything of ours on this host exactly `want`.
 
     + want: what the host should hold, usually computed by a mode
     + cluster: what the host is checked against before it is changed: uplink, address, overlaps
     + mine: whose things are to be as `want` says, if no cluster is given; podnet.marks.Marks(vni)
+    + cut_off: whether containers that others have put beside our pods may lose their network
 
     **Example:**
 
@@ -88,7 +93,7 @@ def converge(want: State, cluster: Cluster | None = None, mine: Marks = FIRST) -
     want, reasons = telling.settle(want, have, mine)
     if cluster is not None:
         want = boot.fitted(want, cluster, cluster.node(host.name), have.firewall)
-    if reasons := obstacles(want, have, cluster, host.name) + reasons:
+    if reasons := obstacles(want, have, cluster, host.name, cut_off=cut_off) + reasons:
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return
     todo = plan(want, have, mine)

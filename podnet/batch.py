@@ -3,7 +3,8 @@
 Additions come before removals, and nothing comes before what it stands on: device, MAC, up, address, neighbour,
 FDB entry, setting, rule, route; the reverse when removing. What keeps the host's own programs off our devices is told
 before there is a device; what brings all back after a reboot, once all is there, and first of all it is removed: after
-a cut and a reboot nothing is there that nobody wants. The number of processes depends on what kinds of things
+a cut and a reboot nothing is there that nobody wants. Addresses are reserved before all else, while it can still be
+refused, and released once nobody uses them. The number of processes depends on what kinds of things
 change and on the number of pods that change, never on the number of peers.
 """
 
@@ -17,6 +18,7 @@ from podnet.placing import flush, forget, leave, warn
 from podnet.plan import FORWARD_ALL, Plan
 from podnet.section import Section
 from podnet.state import Address, Chain, Device, File, Item, Route, Sysctl, WgPeer, Wireguard, newborn
+from podnet.store import release, reserve
 from podnet.support import MODULES
 
 SAVED = f"{FOLDER}/sysctls"
@@ -26,12 +28,14 @@ SAVED = f"{FOLDER}/sysctls"
 def sections(plan: Plan) -> list[Section]:
     """Spell the whole plan; an empty list means that nothing is to be done."""
     parts = (
+        reserve(plan),
         _note(plan),
         warn(plan),
         _build(plan),
         leave(plan),
         forget(plan),
         _clear(plan),
+        release(plan),
         _give_back(plan),
         flush(plan),
     )

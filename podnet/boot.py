@@ -66,6 +66,7 @@ def files(want: State, cluster: Cluster, me: Node, host: Firewall = Firewall()) 
         places.SCRIPT: ("boot.sh.j2", True),
         places.UNIT: ("boot.service.j2", True),
         places.MODULES: ("modules-load.conf.j2", bool(modules := _modules(want))),
+        places.TMPFILES: ("tmpfiles.conf.j2", any(of_place(item.path) == places.CONFLIST for item in want.files)),
         places.SYSCTLS: ("sysctl.conf.j2", bool(settings)),
         places.LINK: ("systemd.link.j2", bool(devices)),
         places.NETWORK: ("systemd.network.j2", bool(devices)),
@@ -82,6 +83,8 @@ def files(want: State, cluster: Cluster, me: Node, host: Firewall = Firewall()) 
         "modules": modules,
         "settings": settings,
         "devices": devices,
+        "store": f"{places.STORE}/{alias}",
+        "reservations": sorted(want.reservations, key=lambda item: item.key),
     }
     left = {
         File.of(cluster.marks.place(place), render(template, **values))

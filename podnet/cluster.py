@@ -43,7 +43,8 @@ class Card:
 class Node:
     """One host: where it is on the underlay, and the pods that it gives out addresses to.
 
-    `allotted`: its subnet was not given, but taken in the inventory's order.
+    `allotted`: its subnet was not given, but taken in the inventory's order. `cut_off`: containers that others have put
+    beside its pods may lose their network.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Node:
     pods: tuple[Pod, ...] = ()
     cards: tuple[Card, ...] = ()
     allotted: bool = False
+    cut_off: bool = False
 
     @cached_property
     def ip(self) -> IPv4Address:
@@ -63,6 +65,11 @@ class Node:
     def gateway(self) -> IPv4Interface:
         """The pods' way out: the first usable address of the subnet, as flannel and CNI give it."""
         return IPv4Interface((self.pod_subnet[1], self.pod_subnet.prefixlen))
+
+    @cached_property
+    def room(self) -> int:
+        """How many pods the subnet has addresses for: all but its own, the gateway's and the broadcast address."""
+        return self.pod_subnet.num_addresses - 3
 
     @cached_property
     def vtep(self) -> IPv4Address:

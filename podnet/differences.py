@@ -19,6 +19,7 @@ from podnet.state import (
     Loan,
     Neighbour,
     Opening,
+    Reservation,
     Route,
     Rule,
     State,
@@ -44,6 +45,7 @@ NOUNS = {
     "openings": "rules in another's firewall chain",
     "routes": "route",
     "files": "file",
+    "reservations": "reserved address",
 }
 
 
@@ -98,14 +100,14 @@ def place(item: Item) -> str:
             return f"{item.nic}, which is {item.pf} vf {item.index}"
         case Rule():
             return f"priority {item.priority}"
-        case Sysctl():
-            return item.path
         case FouPort():
             return str(item.port)
-        case File() | Symlink():
+        case Sysctl() | File() | Symlink():
             return item.path
         case WgPeer():
             return f"{item.public} dev {item.dev}"
+        case Reservation():
+            return f"{item.address} of the CNI network {item.network}"
         case Chain():
             return f"{'' if item.by == IPTABLES else f'{item.by} '}{item.table} {item.chain}"
         case Opening():
@@ -147,6 +149,8 @@ def words(item: Item) -> str:
             return place(item)
         case Symlink():
             return f"{place(item)} to {item.to}"
+        case Reservation():
+            return f"{place(item)} for {item.container}"
         case Chain():
             return f"{place(item)} with {len(item.rules)} rules, jumped to from {_told(item.jumps)}"
         case WgPeer():

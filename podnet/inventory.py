@@ -14,7 +14,7 @@ from podnet.cluster import Card, Cluster, Node, Pod
 from podnet.errors import ClusterError
 from podnet.net_conf import NetConf
 
-HOST_FIELDS = ("address", "uplink", "pod_subnet", "pods", "nics")
+HOST_FIELDS = ("address", "uplink", "pod_subnet", "pods", "nics", "cut_off")
 GROUP_FIELDS = (
     *("network", "underlay_mtu", "vni", "vxlan_port", "udp_port", "wireguard_port", "masquerade"),
     *("bridge_netfilter", "checksum_offload", "net_conf"),
@@ -159,6 +159,7 @@ def _node(name: str, data: Mapping[str, object], subnet: IPv4Network) -> Node:
         pods=tuple(_pods(Field(name, "pods", data.get("pods", 0)), subnet)),
         cards=tuple(_cards(Field(name, "nics", data.get("nics", {})))),
         allotted="pod_subnet" not in data,
+        cut_off=cut_off(Field(name, "cut_off", data.get("cut_off", False))),
     )
 
 
@@ -280,6 +281,11 @@ def _common(name: str, hosts: Mapping[str, Mapping[str, object]]) -> Field | Non
 def vni(field: Field) -> int:
     """Take a VNI."""
     return field.number(1, LARGEST_VNI, "a VXLAN network identifier")
+
+
+def cut_off(field: Field) -> bool:
+    """Take whether containers of others' may lose their network."""
+    return _truth(field, "containers that others have put beside podnet's pods may be cut off")
 
 
 def _port(field: Field) -> int:

@@ -20,16 +20,19 @@ LINE = "# podnet's: written anew by every apply that finds it changed, removed b
 
 CONFLIST = "/etc/cni/net.d/10-{alias}.conflist"
 SUBNET_ENV = "/run/flannel/subnet{number}.env"
+STORE = "/var/lib/cni/networks"
+"""Where the CNI plugin host-local writes down whom it gave which address; a folder for each network."""
 SCRIPT = "/etc/podnet/{alias}.sh"
 UNIT = "/etc/systemd/system/{alias}.service"
 ENABLED = "/etc/systemd/system/multi-user.target.wants/{alias}.service"
 MODULES = "/etc/modules-load.d/{alias}.conf"
 SYSCTLS = "/etc/sysctl.d/99-{alias}.conf"
+TMPFILES = "/etc/tmpfiles.d/{alias}.conf"
 LINK = "/etc/systemd/network/10-{alias}.link"
 NETWORK = "/etc/systemd/network/10-{alias}.network"
 NETWORK_MANAGER = "/etc/NetworkManager/conf.d/{alias}.conf"
 
-PLACES = (CONFLIST, SUBNET_ENV, ENABLED, UNIT, SCRIPT, MODULES, SYSCTLS, LINK, NETWORK, NETWORK_MANAGER)
+PLACES = (CONFLIST, SUBNET_ENV, ENABLED, UNIT, SCRIPT, MODULES, TMPFILES, SYSCTLS, LINK, NETWORK, NETWORK_MANAGER)
 """Where our files are; `Marks.place` fills the braces. What is first here is removed first."""
 FOR_OTHERS = {CONFLIST, SUBNET_ENV}
 """What others read while the network is there: in their formats, which leave no room for LINE."""

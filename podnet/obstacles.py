@@ -5,27 +5,33 @@ from ipaddress import IPv4Interface
 
 from podnet import nics
 from podnet.cluster import Cluster, Node
-from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, SUBNET_ENV, Marks, of, of_place
+from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, STORE, SUBNET_ENV, Marks, of, of_place
 from podnet.ownership import marked, owned
 from podnet.remake import rivals, wire
-from podnet.state import Device, File, Link, State, Symlink, Wireguard
+from podnet.state import Bridge, Device, File, Link, Reservation, State, Symlink, Wireguard
 
+HOST_ROUTE = 32  # bits of a prefix that is a single address
 PACKAGES = {"wg": "wireguard-tools", "ethtool": "ethtool"}
 """Tools that only some modes need, and the packages that hold them."""
 
 
-def obstacles(want: State, have: State, cluster: Cluster | None, name: str) -> list[str]:
-    """Say why this host cannot become `want`: what it lacks, and what of a stranger's is in the way."""
+def obstacles(want: State, have: State, cluster: Cluster | None, name: str, *, cut_off: bool = False) -> list[str]:
+    """Say why this host cannot become `want`: what it lacks, and what of a stranger's is in the way.
+
+    With `cut_off` containers that others have put beside our pods may lose their network.
+    """
     mine = cluster.marks if cluster else FIRST
     found = [*_lacking(have), *_strange_devices(want, have, mine), *_claims(want, have, mine)]
     found += [*_rivals(want, have, mine), *_strange_routes(want, have, mine)]
     found += strange_files(want.files, have.files, known=marked(have, mine))
+    found += () if cut_off else _attached(want, have, mine)
     found += nics.obstacles(want, have, mine, cluster.node(name).uplink if cluster else None)
     if cluster is not None:
         found += [
             *_underlay(cluster, cluster.node(name), want, have),
             *_overlaps(cluster, cluster.node(name), want, have),
         ]
+        found += [*taken(want.reservations, have.reservations, name), *_exhausted(cluster.node(name), want, have)]
         found += _renumbered(cluster.node(name), have, mine)
         found += _same_marks(have, mine)
     return found
@@ -139,6 +145,63 @@ def strange_files(want: Iterable[File | Symlink], have: Iterable[File | Symlink]
                 f"{item.path} is somebody else's, and podnet needs its place; move it away, or, if it was podnet's and "
                 "somebody changed its first line, remove it"
             )
+
+
+def _attached(want: State, have: State, mine: Marks) -> Iterator[str]:
+    """Find containers that a runtime has put beside our pods, where what they hang on is to go.
+
+    By the plugin bridge they are ports of our bridge; by ptp their cables hold an address of the node's subnet, which
+    is known by its blackhole route.
+    """
+    ours = owned(want, have, mine)
+    devices = {link.dev for link in ours.links}
+    bridges = {link.dev for link in ours.links if isinstance(link, Bridge)} - {link.dev for link in want.links}
+    subnets = {route.to for route in ours.routes - want.routes if route.kind == "blackhole"}
+    hanging = {(port.bridge, port.dev) for port in have.ports if port.bridge in bridges}
+    hanging |= {
+        (f"the way to {subnet}", item.dev)
+        for item in have.addresses
+        for subnet in subnets
+        if item.address.ip in subnet and item.address.network.prefixlen == HOST_ROUTE
+    }
+    gone: dict[str, list[str]] = {}
+    for what, dev in sorted(hanging):
+        if dev not in devices:
+            gone.setdefault(what, []).append(dev)
+    for what, devs in gone.items():
+        yield (
+            f"{what} would be removed, and {', '.join(devs)} would be cut off, which podnet did not make: somebody's "
+            "containers or VMs; remove those first, or say `cut_off: True` as data of this host"
+        )
+
+
+def taken(want: Iterable[Reservation], have: Iterable[Reservation], name: str) -> Iterator[str]:
+    """Find containers that have an address which a pod of this host is to have."""
+    containers = {item.key: item.container for item in _containers(have)}
+    lost = sorted((item for item in want if item.key in containers), key=lambda item: item.key)
+    if lost:
+        told = [f"{item.address} ({item.container}) is the container {containers[item.key]}'s" for item in lost]
+        yield (
+            f"{name}: pods are to have addresses that containers have: {', '.join(told)}; remove these containers, or "
+            "give the pods other addresses in `pods`; should a container be no more, remove the file of that address "
+            f"in {STORE}/{lost[0].network}"
+        )
+
+
+def _containers(have: Iterable[Reservation]) -> list[Reservation]:
+    """Leave out pods of ours, and what names nobody: a cut has left that."""
+    ours = {item: of(ANY_NETNS, item.container) for item in have}
+    return [x for x, mine in ours.items() if x.container and not (mine and mine.alias == x.network)]
+
+
+def _exhausted(me: Node, want: State, have: State) -> Iterator[str]:
+    """Say that another address would not help, where containers and pods need more than there are."""
+    others = {item.address for item in _containers(have.reservations) if item.address in me.pod_subnet}
+    if others and len(others) + len(want.reservations) > me.room:
+        yield (
+            f"{me.name}: its `pod_subnet` {me.pod_subnet} is exhausted: of its {me.room} addresses containers have "
+            f"{len(others)}, and {len(want.reservations)} are for pods; remove containers, or ask for fewer `pods`"
+        )
 
 
 def _underlay(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[str]:

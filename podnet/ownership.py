@@ -20,6 +20,7 @@ from podnet.state import (
     Offload,
     Opening,
     Port,
+    Reservation,
     Route,
     Rule,
     State,
@@ -61,7 +62,7 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
     ports = {link.fou for link in links.values() if isinstance(link, Ipip)}
     here = marked(have, mine)
 
-    def ours(item: Item) -> bool:
+    def ours(item: Item) -> bool:  # noqa: PLR0912  # one branch per kind
         match item:
             case Link() | Port() | FdbEntry() | WgPeer() | Offload():
                 return item.dev in links
@@ -90,6 +91,10 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
                 return item.key in keys["files"] or (named and item.marked) or unmarkable
             case Symlink():
                 return marks.of_file(item.path) == mine
+            case Reservation():
+                # One that names nobody is what a cut left between making the file and writing it.
+                half = not item.container and item.key in keys["reservations"]
+                return item.network == mine.alias and (half or marks.of(marks.ANY_NETNS, item.container) == mine)
             case Rule():
                 return False
 

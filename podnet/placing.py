@@ -69,7 +69,14 @@ def _in_order(item: File | Symlink) -> tuple[int, str]:
 
 
 def _at_boot(item: File | Symlink) -> bool:
-    return marks.of_place(item.path) in {marks.SCRIPT, marks.UNIT, marks.ENABLED, marks.MODULES, *marks.FOR_OTHERS}
+    return marks.of_place(item.path) in {
+        marks.SCRIPT,
+        marks.UNIT,
+        marks.ENABLED,
+        marks.MODULES,
+        marks.TMPFILES,
+        *marks.FOR_OTHERS,
+    }
 
 
 def _place(items: Iterable[File | Symlink]) -> Iterator[Section]:

@@ -84,6 +84,14 @@ def marks(name: str, data: HostData) -> Marks:
         raise InventoryError(str(e)) from e
 
 
+def cut_off(name: str, data: HostData) -> bool:
+    """Return whether containers of others' may lose their network on this host; InventoryError if that is no truth."""
+    try:
+        return ours.cut_off(ours.Field(name, "cut_off", data.get("cut_off", False)))
+    except ClusterError as e:
+        raise InventoryError(str(e)) from e
+
+
 def data(inventory: Inventory) -> dict[str, dict[str, object]]:
     """Collect what hosts and their groups say about our fields."""
     fields = (*ours.HOST_FIELDS, *ours.GROUP_FIELDS)

@@ -496,6 +496,23 @@ class Symlink:
         return (self.path,)
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Who has an address of a CNI network, as the plugin host-local writes it down: a container, for its device `dev`.
+
+    Pods of ours are there under the name of their namespace.
+    """
+
+    network: str
+    address: IPv4Address
+    container: str
+    dev: str = "eth0"
+
+    @property
+    def key(self) -> Key:
+        return (self.network, int(self.address))
+
+
 Item: TypeAlias = (
     Link
     | Vf
@@ -513,6 +530,7 @@ Item: TypeAlias = (
     | Opening
     | File
     | Symlink
+    | Reservation
 )
 
 
@@ -561,6 +579,7 @@ class State:
     openings: frozenset[Opening] = frozenset()
     routes: frozenset[Route] = frozenset()
     files: frozenset[File | Symlink] = frozenset()
+    reservations: frozenset[Reservation] = frozenset()
     saved: frozenset[Sysctl] = frozenset()
     lacks: frozenset[str] = frozenset()
     unloaded: frozenset[str] = frozenset()

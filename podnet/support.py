@@ -9,7 +9,7 @@ MODULES = {"net/bridge/": "br_netfilter"}
 """Settings that exist only once a module is loaded. Modules of device kinds are loaded by the kernel itself; what else
 must be is told by `State.unloaded`."""
 
-SOFTWARE = ("/etc/systemd", "/etc/modules-load.d", "/etc/sysctl.d", "/etc/NetworkManager")
+SOFTWARE = ("/etc/systemd", "/etc/modules-load.d", "/etc/sysctl.d", "/etc/tmpfiles.d", "/etc/NetworkManager")
 """Folders that belong to a program: where it is not installed, nobody reads our file, hence none is written."""
 
 SYSTEMD, NETWORKD = "/run/systemd/system", "/run/systemd/netif"

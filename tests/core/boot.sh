@@ -36,6 +36,27 @@ namespace() {
   [ -e "/run/netns/$1" ]
 }
 
+run mkdir -p /var/lib/cni/networks/podnet
+run sh -eu -s /var/lib/cni/networks/podnet <<'LINES'
+cd "$1"
+umask 077
+exec 8>>lock
+flock -w 60 8 || { echo "$1/lock has been held for 60 s; see by whom (fuser), and end that" >&2; exit 1; }
+cr=$(printf '\r')
+holder() { who=; if [ -e "$1" ]; then read -r who <"$1" || test $? = 1; fi; who=${who%"$cr"}; }
+ours() { case $who in '' | podnet-*) ;; *) return 1 ;; esac; }
+free() {
+  holder "$1"
+  ours || { echo "nothing was changed: $1, which $2 needs, was just given to container $who" >&2; exit 1; }
+}
+take() { if [ -e "$1" ]; then rm "$1"; fi; set -C; printf '%s\r\n%s' "$2" "$3" >"$1"; set +C; }
+each() {
+  "$1" 10.244.1.2 podnet-pod1 eth0
+  "$1" 10.244.1.3 podnet-pod2 eth0
+}
+each free
+each take
+LINES
 [ -d /proc/sys/net/bridge/ ] || run modprobe br_netfilter
 namespace podnet-pod1 || run ip netns add podnet-pod1
 namespace podnet-pod2 || run ip netns add podnet-pod2
@@ -144,9 +165,7 @@ run install -D -m 644 /dev/stdin /etc/cni/net.d/10-podnet.conflist.new <<'LINES'
       "ipMasq": false,
       "ipam": {
         "type": "host-local",
-        "ranges": [[
-          { "subnet": "10.244.1.0/24", "rangeStart": "10.244.1.4", "rangeEnd": "10.244.1.254" }
-        ]],
+        "ranges": [[{ "subnet": "10.244.1.0/24" }]],
         "routes": [{ "dst": "10.244.0.0/16", "gw": "10.244.1.1" }]
       }
     },

@@ -37,6 +37,7 @@ from podnet.state import (
     Nic,
     Offload,
     Port,
+    Reservation,
     Route,
     State,
     Symlink,
@@ -47,7 +48,7 @@ from podnet.state import (
     Wireguard,
 )
 from podnet.state import Veth as Cable
-from podnet.support import SYSTEMD
+from podnet.support import SOFTWARE, SYSTEMD
 from tests.core.examples import vf
 
 NO_MAC = "00:00:00:00:00:00"
@@ -87,7 +88,7 @@ class Kernel:
         self.sums: set[str] = set()  # devices that leave no checksum to the hardware
         self.files: dict[str, tuple[str, ...] | str] = {}  # lines, or where a symbolic link leads
         self.modes: dict[str, str] = {}
-        self.folders = {"/etc/systemd", "/etc/modules-load.d", "/etc/sysctl.d", SYSTEMD}
+        self.folders = {*SOFTWARE[:-1], SYSTEMD}  # no NetworkManager
         self.pods: dict[str, Kernel] = {}
         self.stopped: set[str] = set()  # VFs to which their PF has given a MAC, by their PCI addresses
         for name in ("all", "default"):
@@ -158,7 +159,7 @@ class Kernel:
             lines += [*(f"-A {chain} {rule}" for chain, rules in held.items() for rule in rules), "COMMIT"]
         return lines
 
-    def run(self, section: Section) -> None:  # noqa: PLR0912  # one branch per command
+    def run(self, section: Section) -> None:  # noqa: PLR0912, PLR0915  # one branch per command
         """Carry out one command of a batch."""
         lines = section.lines
         match section.command.split():
@@ -182,6 +183,8 @@ class Kernel:
                 self.sysctls.setdefault("net/bridge/bridge-nf-call-iptables", "1")
             case ["wg", "set", dev, *words]:
                 self.wg(dev, words, lines if section.further else ())
+            case ["sh", "-eu", "-s", folder]:
+                self.store(folder.rpartition("/")[2], lines)
             case ["mkdir", "-p", _] | ["rmdir", "--ignore-fail-on-non-empty", _]:
                 pass
             case ["cat", path] if path.startswith(">"):
@@ -211,6 +214,21 @@ class Kernel:
                 self._each(self.sysctl, [line for line in lines if line.partition(" ")[0] in self.sysctls])
             case _:
                 raise Refused(section.command)
+
+    def store(self, network: str, lines: Sequence[str]) -> None:
+        """Carry out the script that takes addresses from host-local, or gives them back."""
+        for line in lines:
+            match line.split():
+                case ['"$1"', address, container, dev]:
+                    wanted = Reservation(network, IPv4Address(address), container, dev)
+                    had = [item for item in self.tables["reservations"] if item.key == wanted.key]
+                    if had and had[0].container and not had[0].container.startswith(f"{network}-"):
+                        raise Refused(f"{address} was given to the container {had[0].container} just now")
+                    self.put("reservations", wanted)
+                case ["give", address]:
+                    self.tables["reservations"].remove(self.find("reservations", (network, int(IPv4Address(address)))))
+                case _:
+                    pass
 
     def wg(self, dev: str, words: Sequence[str], peers: Sequence[str]) -> None:
         """Carry out `wg set`. Addresses that one peer is allowed are taken from the others."""

@@ -2,18 +2,19 @@
 
 import json
 from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
-from podnet import inventory, marks, modes
+from podnet import marks, modes
 from podnet.cluster import Cluster
-from podnet.marks import CONFLIST, LINE, SUBNET_ENV, Marks
+from podnet.marks import CONFLIST, LINE, SUBNET_ENV, TMPFILES, Marks
 from podnet.obstacles import obstacles
 from podnet.ownership import owned
-from podnet.state import Address, Bridge, File, State
+from podnet.state import Address, Bridge, File, Reservation, State
 from tests.core import goldens
-from tests.core.examples import GROUP, cluster
+from tests.core.examples import cluster
 
 ENV = """FLANNEL_NETWORK=10.244.0.0/16
 FLANNEL_SUBNET=10.244.1.1/24
@@ -21,7 +22,6 @@ FLANNEL_MTU=1450
 FLANNEL_IPMASQ=true
 """
 """As flannel's WriteSubnetFile (pkg/subnet/subnet.go) writes it."""
-SUBNET = {"pod_subnet": "10.244.1.0/24"}
 APART = {"macvlan", "ipvlan", "sriov", "veth_pair"}
 """Modes in which a node has no way to its pods that a plugin could add to."""
 
@@ -59,8 +59,7 @@ def test_a_plugin_adds_a_container_as_the_mode_adds_a_pod(mode: str) -> None:
     plugin, portmap = found["plugins"]
     assert portmap == {"type": "portmap", "capabilities": {"portMappings": True}}
     assert plugin["ipam"]["type"] == "host-local"
-    free = {"subnet": "10.244.1.0/24", "rangeStart": "10.244.1.4", "rangeEnd": "10.244.1.254"}
-    assert plugin["ipam"]["ranges"] == [[free]]
+    assert plugin["ipam"]["ranges"] == [[{"subnet": "10.244.1.0/24"}]]
     want = wanted(mode, cluster())
     (eth0,) = (link for link in want.pods["podnet-pod1"].links if link.dev == "eth0")
     assert plugin["mtu"] == eth0.mtu
@@ -75,33 +74,36 @@ def test_a_plugin_adds_a_container_as_the_mode_adds_a_pod(mode: str) -> None:
         assert plugin["ipam"]["routes"] == [{"dst": "0.0.0.0/0", "gw": "10.244.1.1"}]
 
 
-@pytest.mark.parametrize(
-    ("pods", "ranges"),
-    [
-        (0, [("10.244.1.2", "10.244.1.254")]),
-        (252, [("10.244.1.254", "10.244.1.254")]),
-        ({"a": "10.244.1.2", "b": "10.244.1.9"}, [("10.244.1.3", "10.244.1.8"), ("10.244.1.10", "10.244.1.254")]),
-        ({"b": "10.244.1.254", "a": "10.244.1.253"}, [("10.244.1.2", "10.244.1.252")]),
-    ],
-)
-def test_no_plugin_gives_a_container_the_address_of_a_pod(pods: object, ranges: list[tuple[str, str]]) -> None:
-    """Whoever comes first, and be it at the same moment: those of the inventory are in no range."""
-    of = inventory.read({"node1": {**GROUP, "address": "192.168.56.11/24", "uplink": "eth0", **SUBNET, "pods": pods}})
-    plugin = conflist("vxlan", of)["plugins"][0]
-    assert [(each["rangeStart"], each["rangeEnd"]) for each in plugin["ipam"]["ranges"][0]] == ranges
+@pytest.mark.parametrize("mode", sorted({*goldens.MODES} - APART))
+def test_no_plugin_gives_a_container_the_address_of_a_pod(mode: str) -> None:
+    """host-local gives nobody what stands in its store: all pods of the node do, each by its namespace."""
+    assert wanted(mode, cluster()).reservations == {
+        Reservation("podnet", IPv4Address("10.244.1.2"), "podnet-pod1"),
+        Reservation("podnet", IPv4Address("10.244.1.3"), "podnet-pod2"),
+    }
+    other = wanted(mode, cluster(vni=7)).reservations
+    assert {(item.network, item.container) for item in other} == {
+        ("podnet7", "podnet7-pod1"),
+        ("podnet7", "podnet7-pod2"),
+    }
 
 
-def test_a_full_subnet_leaves_no_configuration() -> None:
-    """host-local refuses a set without a range."""
-    full = {**GROUP, "address": "192.168.56.11/24", "uplink": "eth0", **SUBNET, "pods": 253}
-    of = inventory.read({"node1": full})
-    assert left("vxlan", CONFLIST, of) == ""
-    assert left("vxlan", SUBNET_ENV, of) == ENV
+def test_a_reboot_takes_their_addresses_back_from_containers_alone() -> None:
+    """By systemd's own way of doing something at boot only; the pods' addresses stay reserved."""
+    store = "/var/lib/cni/networks/podnet"
+    assert left("vxlan", TMPFILES).splitlines()[-3:] == [
+        f"r! {store}/[0-9]*.[0-9]*.[0-9]*.[0-9]*",
+        rf"f! {store}/10.244.1.2 0600 root root - podnet-pod1\r\neth0",
+        rf"f! {store}/10.244.1.3 0600 root root - podnet-pod2\r\neth0",
+    ]
+    assert left("vxlan", TMPFILES, cluster(pods=0)).splitlines()[-1].startswith("r! ")
+    assert {left(mode, TMPFILES) for mode in APART} == {""}
 
 
 @pytest.mark.parametrize("mode", sorted(APART))
 def test_a_mode_without_a_way_to_its_pods_leaves_nothing_for_others(mode: str) -> None:
     """A runtime that read it would make containers that nobody reaches."""
+    assert wanted(mode, cluster()).reservations == frozenset()
     assert (left(mode, CONFLIST), left(mode, SUBNET_ENV)) == ("", "")
 
 

@@ -52,6 +52,7 @@ from podnet.state import (
     Nic,
     Offload,
     Port,
+    Reservation,
     Route,
     Rule,
     State,
@@ -126,6 +127,7 @@ def answer(fact: type[FactBase[Any]], of: str = "host") -> list[str]:
     return [line for command in FACTS[fact] for line in sample(command, of)]
 
 
+HELD = Reservation("podnet", IPv4Address("10.244.1.2"), "podnet-pod1")
 ENABLED, UNIT = (Marks().place(place) for place in (marks.ENABLED, marks.UNIT))
 
 
@@ -147,6 +149,7 @@ def whole(of: str = "host") -> list[str]:
         "saved": ["net/ipv4/ip_forward = 0", "net/ipv4/conf/eth0/forwarding = 0"],
         "chains": firewall(),
         "pods": sample("pods"),
+        "reservations": ["podnet 10.244.1.2 podnet-pod1 eth0", "podnet 10.244.1.9 0123abcd eth0"],
         "lacks": ["ipvlan"],
     }
     return [line for table, said in tables.items() for line in (f"{node.MARK} {table}", *said)] + [f"{node.MARK} end"]
@@ -395,6 +398,7 @@ def test_a_whole_host_is_read_by_one_command() -> None:
         pods=PODS,
         lacks=frozenset({"ipvlan"}),
         files=frozenset({Symlink(ENABLED, UNIT)}),
+        reservations=frozenset({HELD, replace(HELD, address=IPv4Address("10.244.1.9"), container="0123abcd")}),
         folders=frozenset({"/etc/systemd"}),
     )
 

@@ -5,9 +5,12 @@ from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
-from podnet.modes import vxlan
+from podnet import modes
+from podnet.batch import sections
+from podnet.modes import proxy_arp, vxlan
 from podnet.obstacles import obstacles
-from podnet.state import Address, Bridge, Nic, State, Vxlan
+from podnet.plan import plan
+from podnet.state import Address, Bridge, Nic, Port, State, Veth, Vxlan
 from tests.core.examples import cluster
 from tests.core.kernel import Kernel, host
 
@@ -152,3 +155,40 @@ def test_an_uplink_whose_address_is_leased_is_no_obstacle() -> None:
     (held,) = (item for item in kernel.tables["addresses"] if item.dev == "eth0")
     kernel.put("addresses", replace(held, forever=False))
     assert found(kernel) == []
+
+
+def applied(want: State) -> Kernel:
+    """Return a host that holds this."""
+    kernel = host()
+    for section in sections(plan(want, kernel.see(want))):
+        kernel.run(section)
+    return kernel
+
+
+def plugged(kernel: Kernel) -> None:
+    """Put a container of somebody else's beside the pods, as the CNI plugin bridge does."""
+    kernel.add_link(Veth("veth01234567", 1450, "", "02:00:00:00:00:09", alias=""))
+    kernel.put("ports", Port("veth01234567", "cni0", hairpin=True))
+
+
+def test_containers_of_others_keep_the_bridge_that_they_hang_on() -> None:
+    """A teardown, and a mode without it, are refused until they are gone, or may be cut off."""
+    kernel = applied(modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1")))
+    plugged(kernel)
+    assert found(kernel) == []
+    for want in (State(), modes.wanted(proxy_arp, CLUSTER, CLUSTER.node("node1"))):
+        (reason,) = obstacles(want, kernel.see(want), None, "node1")
+        assert reason.startswith("cni0 would be removed, and veth01234567 would be cut off, which podnet did not make")
+        assert obstacles(want, kernel.see(want), None, "node1", cut_off=True) == []
+
+
+def test_containers_of_others_keep_the_way_that_they_hang_on() -> None:
+    """The plugin ptp gives each cable an address of the node's subnet; pods of ours have none on the host."""
+    want = modes.wanted(proxy_arp, CLUSTER, CLUSTER.node("node1"))
+    kernel = applied(want)
+    assert obstacles(State(), kernel.see(State()), None, "node1") == []
+    kernel.add_link(Veth("veth01234567", 1500, "", "02:00:00:00:00:09", alias=""))
+    kernel.put("addresses", Address("veth01234567", IPv4Interface("10.244.1.1/32")))
+    assert obstacles(want, kernel.see(want), CLUSTER, "node1") == []
+    (reason,) = obstacles(State(), kernel.see(State()), None, "node1")
+    assert reason.startswith("the way to 10.244.1.0/24 would be removed, and veth01234567 would be cut off")

@@ -465,7 +465,7 @@ def test_every_line_of_the_batch_is_needed() -> None:
     """Leave any one out: either the kernel refuses what stands on it, or the next run finds something to do."""
     todo = batch(host())
     for section, i in ((each, i) for each in todo for i in range(len(each.lines))):
-        if section.command.startswith(("cat", "iptables")) or section.lines[i] in HARMLESS:
+        if section.command.startswith(("cat", "iptables", "sh")) or section.lines[i] in HARMLESS:
             continue
         rest = replace(section, lines=section.lines[:i] + section.lines[i + 1 :])
         kernel = host()

@@ -211,6 +211,7 @@ REFUSALS: list[tuple[str, str, object, str]] = [
     (ALL, "masquerade", "yes", "it must be True or False"),
     (ALL, "masquerade", 1, "it must be True or False"),
     (ALL, "masquerade", None, "it must be True or False"),
+    ("node2", "cut_off", "yes", "it must be True or False: whether containers that others have put beside"),
     ("node3", "bridge_netfilter", False, "node1 has True; give it once"),
     (ALL, "bridge_netfilter", "no", "it must be True or False"),
     (ALL, "bridge_netfilter", 0, "it must be True or False"),
@@ -282,7 +283,7 @@ def test_a_bad_inventory_is_refused_in_a_sentence(of: str, field: str, value: ob
 def test_enough_is_refused() -> None:
     """Every field of the inventory has refusals of its own; flannel's file has them elsewhere."""
     fields = {field.partition("[")[0] for _, field, _, _ in REFUSALS}
-    assert fields == {"address", "uplink", "pod_subnet", "pods", "nics", *GROUP_FIELDS} - {"net_conf"}
+    assert fields == {"address", "uplink", "pod_subnet", "pods", "nics", "cut_off", *GROUP_FIELDS} - {"net_conf"}
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)

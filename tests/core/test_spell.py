@@ -328,7 +328,8 @@ def test_what_podnet_did_not_make_it_does_not_remove(item: Item) -> None:
 def test_every_kind_of_item_is_spelled_here() -> None:
     """A new kind of item without a line in these tables would go untested."""
     links = {kind for kind in vars(types).values() if isinstance(kind, type) and issubclass(kind, Link)}
-    kinds = ({*get_args(Item)} | links) - {Link, Device, types.File, types.Symlink}  # podnet.batch places those
+    elsewhere = {types.File, types.Symlink, types.Reservation}  # podnet.placing, podnet.store
+    kinds = ({*get_args(Item)} | links) - {Link, Device, *elsewhere}
     assert {type(item) for item, _ in ADD} == kinds
     assert {type(item) for item, _ in REMOVE} == kinds - {Nic, Sysctl, Offload, Vf}
 
@@ -375,7 +376,7 @@ def test_every_attribute_of_a_device_can_be_mended(item: Link) -> None:
 def test_no_line_needs_a_shell(name: str) -> None:
     """Lines are standard input of their commands: no pipes, no conditions; the quotes are ip(8)'s own."""
     of = cluster()
-    want = replace(wanted(goldens.mode(name), of, of.node("node1")), files=frozenset())
+    want = replace(wanted(goldens.mode(name), of, of.node("node1")), files=frozenset(), reservations=frozenset())
     for state in (want, *want.pods.values()):
         for line in lines(state):
             assert re.fullmatch(r"[A-Za-z0-9 .:/_*=!+\[\]\"-]+", line)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from podnet import spell
-from podnet.state import TABLES, File, Item, Nic, Offload, State, Symlink, Sysctl, WgPeer
+from podnet.marks import STORE
+from podnet.state import TABLES, File, Item, Nic, Offload, Reservation, State, Symlink, Sysctl, WgPeer
 
 
 def one_of_each(want: State) -> Iterator[tuple[str, str]]:
@@ -29,6 +30,8 @@ def _of(netns: str, state: State) -> Iterator[tuple[str, str]]:
                 yield f"{enter}ip link set {item.dev} down", item.dev
             case File() | Symlink() as item:
                 yield f"rm {item.path}", f"missing file: {item.path}"
+            case Reservation() as item:
+                yield f"rm {STORE}/{item.network}/{item.address}", f"missing reserved address: {item.address}"
             case item:
                 yield from _removed(enter, spell.remove(item))
 

@@ -2,11 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from podnet.marks import CONFLIST, FIRST, SUBNET_ENV
+from podnet.batch import sections
+from podnet.marks import CONFLIST, FIRST, SCRIPT, SUBNET_ENV
+from podnet.plan import plan_table
+from podnet.state import Reservation
 from tests.lab.at import At
 
 ALL = {"node1", "node2", "node3"}
@@ -57,7 +63,8 @@ def test_containers_and_pods_reach_each_other(at: At, mode: str) -> None:
         held[host] = called(at, host, "ADD", "box")
     address = {host: result["ips"][0]["address"].partition("/")[0] for host, result in held.items()}
     assert address == {"node1": "10.244.1.4", "node2": "10.244.2.4"}  # behind the two pods
-    assert at.sh("node1", f"ls {STORE}").split() == ["10.244.1.4", "last_reserved_ip.0", "lock"]
+    pods = ["10.244.1.2", "10.244.1.3"]
+    assert at.sh("node1", f"ls {STORE}").split() == [*pods, "10.244.1.4", "last_reserved_ip.0", "lock"]
     assert ttl(at, "node1", "box", "10.244.1.2") == ttl(at, "node1", "podnet-pod1", "10.244.1.4") == str(near)
     for netns in ("box", "podnet-pod1"):
         for to in ("10.244.2.2", "10.244.2.4"):
@@ -70,8 +77,132 @@ def test_containers_and_pods_reach_each_other(at: At, mode: str) -> None:
     for host in ("node1", "node2"):
         called(at, host, "DEL", "box")
         at.sh(host, "ip netns del box")
-    assert at.sh("node1", f"ls {STORE}").split() == ["last_reserved_ip.0", "lock"]
+    assert at.sh("node1", f"ls {STORE}").split() == [*pods, "last_reserved_ip.0", "lock"]
     assert {host: at.differences(host, mode) for host in ALL} == {host: [] for host in ALL}
+
+
+def test_a_container_is_not_cut_off_unless_it_may_be(at: At, mode: str) -> None:
+    """A teardown is refused on its host, which says what would be cut off; where data allow it, it is done."""
+    at.sh("node1", "ip netns add box")
+    called(at, "node1", "ADD", "box")
+    refused = at.apply("deploys/teardown.py")
+    assert refused.failed == {"node1"}
+    assert "would be cut off, which podnet did not make: somebody's containers or VMs" in refused.log
+    assert at.differences("node1", mode) == []
+    assert at.apply("deploys/teardown.py", "--data", "cut_off=true").code == 0
+    at.sh("node1", "ip netns del box")
+    at.into(mode)
+    called(at, "node1", "DEL", "box")
+
+
+CROWD, MORE, PARALLEL = 200, 40, 16
+PODS = {"pod1": "10.244.1.2", "pod2": "10.244.1.3", **{f"late{i}": f"10.244.1.{i}" for i in range(237, 255)}}
+ROOM = 253
+"""Of a /24, without its own address, the gateway's and the broadcast address."""
+
+
+def asking(at: At, pods: object) -> Path:
+    """Write an inventory in which the first host has these pods."""
+    path = at.path / "asking.py"
+    path.write_text(f"{at.inventory.read_text()}\nnodes[0][0][1]['pods'] = {pods!r}\n")
+    return path
+
+
+def crowd(at: At, first: int, last: int) -> str:
+    """Make namespaces, and spell how the plugin bridge adds them, many at once, and names those that it cannot add."""
+    conflist = json.loads(at.sh("node1", f"cat {FIRST.place(CONFLIST)}"))
+    conf = {"cniVersion": conflist["cniVersion"], "name": conflist["name"], **conflist["plugins"][0]}
+    add = (
+        "CNI_COMMAND=ADD CNI_CONTAINERID={} CNI_NETNS=/run/netns/{} CNI_IFNAME=eth0 CNI_PATH=/usr/lib/cni "
+        "/usr/lib/cni/bridge </run/crowd/conf >/run/crowd/{} || echo {} $(cat /run/crowd/{})"
+    )
+    at.sh("node1", f"mkdir -p /run/crowd; cat >/run/crowd/conf <<'CONF'\n{json.dumps(conf)}\nCONF")
+    at.sh("node1", f"for i in $(seq {first} {last}); do ip netns add crowd$i; done")
+    return f"seq -f crowd%g {first} {last} | xargs -P {PARALLEL} -I '{{}}' sh -c '{add}'"
+
+
+def addresses(at: At, netns: str) -> list[str]:
+    """Ask every namespace of such a name on the first host for the addresses that it really has."""
+    said = at.sh("node1", f"for path in /run/netns/{netns}*; do ip -n ${{path##*/}} -4 -o addr show eth0; done")
+    return [line.split()[3].partition("/")[0] for line in said.splitlines()]
+
+
+@pytest.fixture
+def crowded(at: At) -> Iterator[At]:
+    """Return the lab in vxlan, and take all containers away afterwards."""
+    at.into("vxlan")
+    yield at
+    at.sh("node1", "for path in /run/netns/crowd*; do ip netns del ${path##*/}; done; rm -r /run/crowd")
+    at.into("teardown")
+    at.sh("node1", f"rm -r {STORE}")
+
+
+def test_no_address_is_given_twice_by_plugins_and_podnet_at_once(crowded: At) -> None:
+    """200 containers come while 18 pods do; further ones get what is left. What is refused changes nothing."""
+    at, adding = crowded, crowd(crowded, 1, CROWD)
+    with ThreadPoolExecutor() as threads:
+        plugins = threads.submit(at.sh, "node1", adding)
+        applied = threads.submit(at.apply, inventory=asking(at, PODS))
+        assert plugins.result() == ""
+        assert applied.result().code == 0, applied.result().log
+    left_out = at.sh("node1", crowd(at, CROWD + 1, CROWD + MORE)).splitlines()
+    assert len(left_out) == CROWD + MORE + len(PODS) - ROOM
+    assert all("no IP addresses available in range set" in line for line in left_out)
+    pods, containers = addresses(at, "podnet-"), addresses(at, "crowd")
+    assert sorted(pods) == sorted(PODS.values())
+    assert len(pods + containers) == len({*pods, *containers}) == ROOM
+    before = at.sh("node1", f"ls -l {STORE}; ip -4 -o addr; ip netns")
+    refused = at.apply(inventory=asking(at, {**PODS, "web": "10.244.1.50"}))
+    assert refused.failed == {"node1"}
+    assert "node1: pods are to have addresses that containers have: 10.244.1.50 (podnet-web) is the" in refused.log
+    assert "node1: its `pod_subnet` 10.244.1.0/24 is exhausted: of its 253 addresses" in refused.log
+    assert at.sh("node1", f"ls -l {STORE}; ip -4 -o addr; ip netns") == before
+
+
+def test_whoever_comes_second_does_without(crowded: At) -> None:
+    """Plugins give away the very addresses that podnet is taking, each by a process of its own."""
+    at, adding = crowded, crowd(crowded, 1, CROWD)
+    wanted = [Reservation("podnet", IPv4Address(f"10.244.1.{i}"), f"podnet-late{i}") for i in range(4, 64)]
+    scripts = {item.address: sections(plan_table("reservations", [item], []))[-1].lines for item in wanted}
+    files = ["\n".join([f"cat >/run/crowd/{to} <<'LINES'", *lines, "LINES"]) for to, lines in scripts.items()]
+    at.sh("node1", "\n".join(files))
+    take = f"sh -eu -s {STORE} </run/crowd/{{}} 2>/dev/null && echo {{}}"
+    taking = f"seq -f 10.244.1.%g 63 -1 4 | xargs -P {PARALLEL} -I '{{}}' sh -c '{take} || true'"
+    with ThreadPoolExecutor() as threads:
+        plugins = threads.submit(at.sh, "node1", adding)
+        pods = threads.submit(at.sh, "node1", taking).result().split()
+        plugins.result()
+    containers = addresses(at, "crowd")
+    assert pods
+    assert containers
+    assert len(pods + containers) == len({*pods, *containers})
+    held = at.sh("node1", f"cd {STORE}; grep -l podnet- [0-9]*").split()
+    assert sorted(held) == sorted(["10.244.1.2", "10.244.1.3", *pods])
+
+
+def test_a_reboot_frees_what_containers_had(at: At) -> None:
+    """They are gone, and nobody else takes it back. What the unit finds later is in use, and stays."""
+    at.into("vxlan")
+    at.sh("node1", "ip netns add box")
+    called(at, "node1", "ADD", "box")
+    pods = ["10.244.1.2", "10.244.1.3"]
+    at.sh("node1", "systemctl restart podnet")
+    assert at.sh("node1", f"ls {STORE}").split() == [*pods, "10.244.1.4", "last_reserved_ip.0", "lock"]
+    at.reboot("node1")
+    at.back("node1")
+    assert at.sh("node1", f"ls {STORE}").split() == [*pods, "last_reserved_ip.0", "lock"]
+    assert at.sh("node1", f"cat -A {STORE}/10.244.1.2") == "podnet-pod1^M$\neth0"
+    assert at.differences("node1") == []
+    at.sh("node1", "ip netns add box")
+    held = called(at, "node1", "ADD", "box")
+    assert held["ips"][0]["address"] == "10.244.1.5/24"  # behind the last one
+    at.sh("node1", f"systemctl restart podnet; rm {STORE}/10.244.1.3; sh {FIRST.place(SCRIPT)}")
+    assert at.sh("node1", f"ls {STORE}").split() == [*pods, "10.244.1.5", "last_reserved_ip.0", "lock"]
+    called(at, "node1", "DEL", "box")
+    at.sh("node1", "ip netns del box")
+    at.into("teardown")
+    assert at.sh("node1", f"ls {STORE}").split() == ["last_reserved_ip.0", "lock"]
+    assert at.try_sh("node3", f"ls {STORE}").code != 0  # where no plugin has ever been
 
 
 def test_subnet_env_is_there_again_after_a_reboot_and_gone_after_a_teardown(at: At) -> None:
