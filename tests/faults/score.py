@@ -152,8 +152,8 @@ def mend(at: At, mode: str, damage: Damage, *, vms: bool) -> None:
         wire.keep(at, VICTIM, vms=vms)
     if damage.undo:
         at.sh(VICTIM, damage.undo)
-    if at.differences(VICTIM, mode):
-        # What an apply would do there, without starting pyinfra; which is asked where keys must be told as well.
+    if at.differences(VICTIM, mode) and not at.possible(VICTIM, mode).peers:
+        # What an apply would do there, without starting pyinfra; which is asked where peers' keys must be told as well.
         at.carry_out(VICTIM, at.todo(VICTIM, mode))
     if at.differences(VICTIM, mode):
         at.into(mode)
