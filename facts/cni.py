@@ -63,7 +63,7 @@ namespace() {{
   echo "{MARK} netns $1 $(stat -L -c %i "$1")"
   nsenter --net="$1" ip -j link show
 }}
-echo "{MARK} network {network}"
+echo "{MARK} network {network} $(stat -L -c %i /proc/self/ns/net)"
 if [ -e {conflist(network)} ]; then
   cat {conflist(network)}
   for type in $(grep -o '"type": *"[^"/]*"' {conflist(network)} | cut -d '"' -f 4 | sort -u); do
@@ -102,11 +102,11 @@ def parse(output: Iterable[str]) -> Seen:
     namespaces: dict[str, Namespace] = {}
     results: dict[tuple[str, str], dict[str, Any]] = {}
     kept: dict[tuple[str, str], Attached] = {}
-    network, listed = "", ""
+    network, host, listed = "", "", ""
     for heading, lines in chunks:
         text = "\n".join(lines).strip()
         match heading:
-            case ["network", network]:
+            case ["network", network, host]:
                 listed = text
             case ["plugin", name]:
                 supported[name] = tuple(json.loads(text)["supportedVersions"]) if text else ()
@@ -123,7 +123,7 @@ def parse(output: Iterable[str]) -> Seen:
             case _:
                 raise ValueError(f"{' '.join(heading)!r} tells of nothing")
     attached = (_attached(kept.get(key), results.get(key)) for key in sorted({*kept, *results}))
-    return Seen(network, listed, supported, namespaces, tuple(attached))
+    return Seen(network, host, listed, supported, namespaces, tuple(attached))
 
 
 def _chunks(output: Iterable[str]) -> Iterator[tuple[list[str], list[str]]]:

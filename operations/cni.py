@@ -11,7 +11,7 @@ from pyinfra.api.operation import OperationMeta
 from typing_extensions import override
 
 from podnet import preflight
-from podnet.attachments import MADE, Attachment, Seen, Todo, foreign, obstacles, own, refused, script, todo
+from podnet.attachments import MADE, Attachment, Seen, Todo, foreign, malformed, obstacles, own, refused, script, todo
 from podnet.facts.cni import Attachments
 from podnet.marks import NAME
 from podnet.operations.writing import Refusal, unread
@@ -112,6 +112,9 @@ def attach(container: str, netns: str, ifname: str = "eth0", network: str = NAME
         cni.attach(name="The container web", container="web", netns="/proc/4711/ns/net")
     """
     want = Attachment(container, netns, ifname)
+    if reasons := [*malformed(network, want)]:
+        yield Refusal("nothing was changed: " + "; ".join(reasons))
+        return
     seen = host.get_fact(Attachments, network=network, netns=[netns])
     yield from _converge(seen, [want], [])
 

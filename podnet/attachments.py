@@ -7,11 +7,12 @@ attachment that podnet made, exactly what its plugins are to be given for CHECK 
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from podnet.marks import CONFLIST
+from podnet.marks import ANY_ALIAS, CONFLIST
 from podnet.rendering import render
 
 PLUGINS = "/usr/lib/cni"
@@ -25,6 +26,10 @@ MADE = "pods_cni."
 """How the ids of containers begin that are namespaces which podnet makes for the plugins."""
 OLDEST = "0.4.0"  # of the specification's versions that know CHECK, and prevResult for DEL
 MARK = "==podnet=="
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""What the specification takes for the id of a container."""
+IFNAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9_.-]{1,15}")
+PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 EXHAUSTED = "no IP addresses available"
 """What host-local says, whose errors have no code of their own for it."""
 
@@ -78,9 +83,13 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a host holds of a network's attachments, and what it has to make more."""
+    """What a host holds of a network's attachments, and what it has to make more.
+
+    `host` is the inode of its own namespace; `supported` the versions of CNI that each of the list's plugins knows.
+    """
 
     network: str
+    host: str
     conflist: str
     supported: Mapping[str, tuple[str, ...]]
     namespaces: Mapping[str, Namespace]
@@ -108,6 +117,18 @@ class Seen:
 def own(name: str) -> Attachment:
     """Return the attachment of a namespace of that name, which podnet makes for the plugins."""
     return Attachment(MADE + name, NETNS + name)
+
+
+def malformed(network: str, want: Attachment) -> Iterator[str]:
+    """Say what the specification, or a shell, would not take."""
+    for what, value, pattern, needed in (
+        ("network", network, ANY_ALIAS, "`podnet`, or `podnet7` for the cluster with the vni 7"),
+        ("container", want.container, ID, "an id of letters, digits and _ . - (not first)"),
+        ("ifname", want.ifname, IFNAME, "an interface's name, 1 to 15 letters, digits and _ . -"),
+        ("netns", want.netns, PATH, "a path like /run/netns/web or /proc/4711/ns/net"),
+    ):
+        if not pattern.fullmatch(value):
+            yield f"`{what}` is {value!r}; it must be {needed}"
 
 
 def conflist(network: str) -> str:
@@ -237,6 +258,11 @@ def _in_the_way(want: Attachment, seen: Seen) -> Iterator[str]:
         )
     elif not want.made and (there is None or not there.inode):
         yield f"{want.container}: {want.netns} is no network namespace; start the container first, or correct the path"
+    elif there and there.inode == seen.host:
+        yield (
+            f"{want.container}: {want.netns} is the host's own network namespace; a container that shares it cannot be"
+            " attached"
+        )
     elif want.made and there and there.inode and (found is None or found.inode not in {"", there.inode}):
         yield f"{want.netns} is there, and podnet did not make it; name the pod otherwise, or remove that namespace"
     elif found is None and there and want.ifname in there.devices:
