@@ -218,7 +218,8 @@ def test_a_full_subnet_is_named() -> None:
     ]
     assert refused(said, seen()) == (
         f"the plugin /usr/lib/cni/bridge could not ADD pods_cni.web: {FULL} (code 999); the node's subnet "
-        "10.244.1.0/24 is full: take some of its `pods` or `cni_pods` away, remove containers, or give it a larger `pod_subnet`"
+        "10.244.1.0/24 is full: take some of its `pods` or `cni_pods` away, remove containers, or give it a larger "
+        "`pod_subnet`"
     )
 
 
