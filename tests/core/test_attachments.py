@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import signal
 import subprocess
@@ -85,8 +86,16 @@ class Fakes:
             ("res", attachments.RESULTS),
         ):
             text = text.replace(folder, str(self.folder / name))
+        path = f"{self.folder / 'plugins'}:{os.environ['PATH']}"
         return subprocess.run(
-            ["sh"], input=text, text=True, capture_output=True, check=False, start_new_session=True, timeout=20
+            ["sh"],
+            env={"PATH": path},
+            input=text,
+            text=True,
+            capture_output=True,
+            check=False,
+            start_new_session=True,
+            timeout=20,
         )
 
     def calls(self) -> list[str]:
@@ -192,6 +201,14 @@ def test_an_attachment_that_was_cut_off_is_deleted_and_added(fakes: Fakes, at: s
     done = fakes.run(again, now)
     assert done.returncode == 0, done
     assert fakes.calls() == ["DEL portmap", "DEL bridge", "ADD bridge", "ADD portmap"]
+
+
+def test_a_namespace_is_known_for_ours_before_it_is_made(fakes: Fakes) -> None:
+    """Else the next run would take it for somebody else's, and refuse it."""
+    fakes.has("ip", "kill -9 0")
+    assert fakes.run(Todo(add=(WEB,)), seen()).returncode == -signal.SIGKILL
+    of = fakes.folder / "kept" / "podnet-pods_cni.web-eth0" / "of"
+    assert of.read_text() == "pods_cni.web eth0 /run/netns/web -\n"
 
 
 def test_a_plugin_that_fails_is_named_and_what_was_added_is_deleted(fakes: Fakes) -> None:

@@ -184,6 +184,19 @@ def test_after_a_reboot_the_next_run_makes_them_anew(vxlan_alone: At, tmp_path: 
     assert ttls(at, "node1", "web", [held["web"]]) == [str(FAR)]
 
 
+def test_another_modes_list_attaches_them_anew(vxlan_alone: At, tmp_path: Path) -> None:
+    """Else they would keep the MTU of the mode that is gone."""
+    at = vxlan_alone
+    own = inventory(at, tmp_path, *PODS)
+    assert at.apply(DEPLOY, inventory=own).changed == ALL
+    at.into("host_gw", inventory=own)
+    assert "mtu 1450 " in at.sh("node1", "ip -n web link show dev eth0")
+    assert at.apply(DEPLOY, inventory=own).changed == ALL
+    assert at.apply(DEPLOY, inventory=own).unchanged == ALL
+    assert "mtu 1500 " in at.sh("node1", "ip -n web link show dev eth0")
+    assert ttls(at, "node1", "web", [addresses(at, "node2")["web"]]) == [str(FAR)]
+
+
 def test_a_container_that_runs_is_attached_by_its_process(vxlan_alone: At, tmp_path: Path) -> None:
     """Once; anew when it has been started anew, whoever has the old process's number now; and detached."""
     at = vxlan_alone
