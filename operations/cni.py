@@ -39,9 +39,9 @@ class Plugins(PyinfraCommand):
             StringCommand("sh"), print_output=state.print_output, print_input=state.print_input, **connector_arguments
         )
         if not ok:
-            words = "; ".join(line.strip() for line in output.stderr_lines if line.strip()) or "it said nothing"
-            sentence = refused(output.stdout_lines, self.seen) or f"the CNI plugins could not be run: {words}"
-            host.log_styled(sentence, fg="red", log_func=logger.error)
+            words = "; ".join(line.strip() for line in output.stderr_lines if line.strip())
+            ended = f"the run of the CNI plugins ended: {words or 'the connection was lost'}; run it again"
+            host.log_styled(refused(output.stdout_lines, self.seen) or ended, fg="red", log_func=logger.error)
         return ok
 
 

@@ -246,16 +246,24 @@ def foreign(gone: Iterable[Attachment], seen: Seen) -> Iterator[str]:
     """Find what is to be detached and was not attached by podnet."""
     for item in gone:
         if (found := seen.of(item)) and not found.ours:
-            yield f"{item.container} has been attached to {seen.network} by another runtime; detach it there"
+            yield _foreign(found, seen)
+
+
+def _foreign(found: Attached, seen: Seen) -> str:
+    item = found.attachment
+    if item.made:
+        file = item.file(seen.network)
+        return (
+            f"{item.container}: {RESULTS}/{file} is there, but not {KEPT}/{file}, without which it cannot be detached; "
+            "remove that file, and the container's address below /var/lib/cni/networks"
+        )
+    return f"{item.container} has been attached to {seen.network} by another runtime; detach it there"
 
 
 def _in_the_way(want: Attachment, seen: Seen) -> Iterator[str]:
     found, there = seen.of(want), seen.namespaces.get(want.netns)
     if found and not found.ours:
-        yield (
-            f"{want.container} has been attached to {seen.network} by another runtime, in {found.attachment.netns} "
-            f"({found.wrong or 'as another list says'}); detach it there first"
-        )
+        yield _foreign(found, seen)
     elif not want.made and (there is None or not there.inode):
         yield f"{want.container}: {want.netns} is no network namespace; start the container first, or correct the path"
     elif there and there.inode == seen.host:

@@ -303,6 +303,8 @@ def test_only_what_podnet_attached_is_detached() -> None:
     assert todo([], now, gone=[WEB, theirs.attachment, own("nobody")]) == Todo(remove=(held(),))
     (reason,) = attachments.foreign([WEB, theirs.attachment], now)
     assert reason == "c2 has been attached to podnet by another runtime; detach it there"
+    (reason,) = attachments.foreign([WEB], seen(held(ours=False)))
+    assert "/var/lib/cni/results/podnet-pods_cni.web-eth0 is there, but not /var/lib/cni/podnet/podnet-pods" in reason
 
 
 SOMEBODYS = Attachment("c1", "/proc/4711/ns/net")
