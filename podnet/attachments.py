@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from podnet.marks import ANY_ALIAS, CONFLIST
+from podnet.marks import ANY_ALIAS, ANY_NETNS, CONFLIST, of
 from podnet.rendering import render
 
 PLUGINS = "/usr/lib/cni"
@@ -129,6 +129,8 @@ def malformed(network: str, want: Attachment) -> Iterator[str]:
     ):
         if not pattern.fullmatch(value):
             yield f"`{what}` is {value!r}; it must be {needed}"
+    if of(ANY_NETNS, want.container) or want.made:
+        yield f"`container` is {want.container!r}; ids that begin so are those of podnet's own pods; name another"
 
 
 def conflist(network: str) -> str:

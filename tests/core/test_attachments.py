@@ -345,6 +345,11 @@ def test_nothing_is_in_the_way_of_what_was_begun() -> None:
     [
         ({"container": "a b"}, "`container` is 'a b'; it must be an id"),
         ({"container": "../x"}, "`container` is '../x'; it must be an id"),
+        (
+            {"container": "podnet-pod1"},
+            "`container` is 'podnet-pod1'; ids that begin so are those of podnet's own pods",
+        ),
+        ({"container": "pods_cni.web"}, "`container` is 'pods_cni.web'; ids that begin so"),
         ({"ifname": ".."}, "`ifname` is '..'; it must be an interface's name"),
         ({"ifname": "e" * 16}, "`ifname` is 'eeeeeeeeeeeeeeee'"),
         ({"netns": "/run/netns/$(id)"}, "`netns` is '/run/netns/$(id)'; it must be a path like /run/netns/web"),

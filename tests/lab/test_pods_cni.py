@@ -113,7 +113,7 @@ def test_pods_of_both_kinds_reach_one_another(at: At, mode: str, tmp_path: Path)
             "node2": "ip -n web link del eth0",
             "node3": "ip netns del web",
         },
-        {"node2": f"rm {STORE}/10.244.2.*", "node3": f"rm {RESULTS}/podnet-pods_cni.web-eth0"},
+        {"node2": f"rm $(grep -rl '^pods_cni.web' {STORE})", "node3": f"rm {RESULTS}/podnet-pods_cni.web-eth0"},
     ],
     ids=["of the kernel", "of files"],
 )
