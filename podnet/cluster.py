@@ -43,8 +43,8 @@ class Card:
 class Node:
     """One host: where it is on the underlay, and the pods that it gives out addresses to.
 
-    `allotted`: its subnet was not given, but taken in the inventory's order. `cut_off`: containers that others have put
-    beside its pods may lose their network.
+    `allotted`: its subnet was not given, but taken in the inventory's order. `cni_pods` are namespaces that CNI plugins
+    attach beside its pods. `cut_off`: containers that others have put there may lose their network.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Node:
     pods: tuple[Pod, ...] = ()
     cards: tuple[Card, ...] = ()
     allotted: bool = False
+    cni_pods: tuple[str, ...] = ()
     cut_off: bool = False
 
     @cached_property
@@ -129,6 +130,13 @@ class Cluster:
                 )
         _unique("the pod name", ((p.name, node.name) for p in node.pods), "name each of its `pods` once")
         _unique("the pod address", ((p.address, node.name) for p in node.pods), "give each of its `pods` its own")
+        _unique("the name", ((name, node.name) for name in node.cni_pods), "name each of its `cni_pods` once")
+        room = node.pod_subnet.num_addresses - len(taken) - len(node.pods)
+        if len(node.cni_pods) > room:
+            raise ClusterError(
+                f"{node.name}: `cni_pods` names {len(node.cni_pods)} pods, but {node.pod_subnet} has room for {room} "
+                f"beside {len(node.pods)} `pods`; name fewer, or give {node.name} a larger `pod_subnet`"
+            )
         for card in node.cards:
             if card.nic == node.uplink:
                 raise ClusterError(f"{node.name}: `nics` gives {card.pod} the `uplink` {card.nic}; name another NIC")

@@ -13,9 +13,10 @@ from typing import Any
 from podnet import net_conf
 from podnet.cluster import Card, Cluster, Node, Pod
 from podnet.errors import ClusterError
+from podnet.marks import ANY_NETNS, of
 from podnet.net_conf import NetConf
 
-HOST_FIELDS = ("address", "uplink", "pod_subnet", "pods", "nics", "cut_off")
+HOST_FIELDS = ("address", "uplink", "pod_subnet", "pods", "cni_pods", "nics", "cut_off")
 GROUP_FIELDS = (
     *("network", "underlay_mtu", "vni", "vxlan_port", "udp_port", "wireguard_port", "masquerade"),
     *("bridge_netfilter", "checksum_offload", "net_conf"),
@@ -175,6 +176,7 @@ def _node(name: str, data: Mapping[str, object], subnet: IPv4Network) -> Node:
         pods=tuple(_pods(Field(name, "pods", data.get("pods", 0)), subnet)),
         cards=tuple(_cards(Field(name, "nics", data.get("nics", {})))),
         allotted="pod_subnet" not in data,
+        cni_pods=tuple(_cni_pods(Field(name, "cni_pods", data.get("cni_pods", [])))),
         cut_off=cut_off(Field(name, "cut_off", data.get("cut_off", False))),
     )
 
@@ -241,6 +243,17 @@ def _pods(field: Field, subnet: IPv4Network) -> Iterator[Pod]:
 def _pod_name(field: Field, name: object) -> str:
     needed = "a pod's name is 1 to 63 small letters, digits and - (neither first nor last)"
     return Field(field.host, field.name, name).text(POD_NAME, needed)
+
+
+def _cni_pods(field: Field) -> Iterator[str]:
+    if not isinstance(field.value, list | tuple):
+        raise field.refuse("it must be a list of names, like ['web', 'db']")
+    for name in field.value:
+        if of(ANY_NETNS, pod := _pod_name(field, name)):
+            raise Field(field.host, field.name, name).refuse(
+                f"namespaces of such names are those of podnet's own `pods`; leave `{pod.partition('-')[0]}-` out"
+            )
+        yield pod
 
 
 def _pod_address(field: Field) -> IPv4Address:

@@ -5,6 +5,7 @@ from typing import Protocol
 from podnet import boot
 from podnet.cluster import Cluster, Node
 from podnet.errors import ClusterError
+from podnet.marks import CONFLIST
 from podnet.state import State
 
 
@@ -30,4 +31,10 @@ def wanted(mode: Mode, cluster: Cluster, me: Node) -> State:
             "which does what it says, or change its Backend"
         )
     want = mode.state(cluster, me).signed(cluster.marks)
+    if me.cni_pods and cluster.marks.place(CONFLIST) not in {file.path for file in want.files}:
+        raise ClusterError(
+            f"{me.name}: `cni_pods` names {', '.join(me.cni_pods)}, but {name.rpartition('.')[2]} leaves no "
+            "configuration list to attach them by (docs/cni.md says which modes do); take them out, or apply another "
+            "mode"
+        )
     return want | boot.files(want, cluster, me)

@@ -27,6 +27,7 @@ def door() -> Iterator[socket.socket]:
 BAD: dict[str, tuple[dict[str, dict[str, object]], dict[str, object], str]] = {
     "a missing field": ({"node2": {"uplink": None}}, {}, "node2: `uplink` is None; it must be the name of the device"),
     "a wrong type": ({"node3": {"pods": "2"}}, {}, "node3: `pods` is '2'; it must be a count"),
+    "pods for plugins": ({"node2": {"cni_pods": ["podnet-a"]}}, {}, "node2: `cni_pods` is 'podnet-a'; namespaces of"),
     "a second line": ({"node1": {"uplink": "eth0\nup"}}, {}, r"node1: `uplink` is 'eth0\nup'; it must be"),
     "a contradiction": ({"node2": {"pod_subnet": "10.244.1.0/24"}}, {}, "node2: `pod_subnet` 10.244.1.0/24 overlaps"),
     "a bad group field": ({}, {"vni": "1"}, "node1: `vni` is '1'; it must be a VXLAN network identifier"),

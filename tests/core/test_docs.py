@@ -13,6 +13,7 @@ from podnet.verify.numbers import NUMBERS
 from tests.core.examples import cluster
 from tests.core.goldens import MODES, mode
 from tests.docs_blocks import blocks, steps
+from tests.lab import equivalence
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -180,3 +181,9 @@ def test_every_console_block_can_be_followed(page: Path) -> None:
     """It begins with a prompt, and all of its prompts are of nodes of the default lab."""
     for block in blocks(page, "console"):
         assert {host for host, _, _ in steps(block)} <= {"node1", "node2", "node3"}
+
+
+def test_the_docs_list_what_the_reference_plugins_make_otherwise() -> None:
+    """Those differences, with their reasons, which tests/lab finds on hosts: no more and no fewer."""
+    assert equivalence.in_docs() == equivalence.table().strip() + "\n"
+    assert all(len(each.why.split()) > 3 for rows in equivalence.DELIBERATE.values() for each in rows)
