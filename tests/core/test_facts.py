@@ -343,7 +343,7 @@ def test_a_chain_behind_strangers_rules_tells_its_place() -> None:
 
 
 def test_a_container_that_publishes_a_port_does_not_make_our_chain_the_second() -> None:
-    """portmap calls its chain before everybody, for packets that it has marked; another rule there does count."""
+    """Portmap calls its chain before everybody, for packets that it has marked; another rule there does count."""
     said = ["*nat", ":POSTROUTING ACCEPT [0:0]", ":PODNET-POSTRTG - [0:0]", ":CNI-HOSTPORT-MASQ - [0:0]"]
     theirs = '-A POSTROUTING -m comment --comment "CNI portfwd requiring masquerade" -j CNI-HOSTPORT-MASQ'
     ours = "-A POSTROUTING -j PODNET-POSTRTG"

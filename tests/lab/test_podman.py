@@ -1,12 +1,12 @@
 """Containers of podman's on podnet's network, beside pods of podnet's own and such as CNI plugins have made."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from tests.lab.at import At, until
+from tests.lab.busybox import ADDRESS, IMPORT, RUN, fetched, pinged
 from tests.lab.plugins import STORE, called
 
 NODES = {"node1": "192.168.56.11", "node2": "192.168.56.12", "node3": "192.168.56.13"}
@@ -18,12 +18,6 @@ SHELLS = {
     "container": "podman exec web busybox",
 }
 """What runs a command of busybox's in each kind of pod."""
-IMPORT = "tar -c -C / bin/busybox | podman import -q - busybox"
-RUN = (
-    "podman run -d --name web --network podnet -p 8080:80 --cap-add NET_RAW -v /etc/hostname:/index.html:ro "
-    "busybox busybox httpd -f -h /"
-)
-ADDRESS = "podman inspect -f '{{.NetworkSettings.Networks.podnet.IPAddress}}' web"
 
 
 @dataclass(frozen=True)
@@ -33,14 +27,6 @@ class Mixed:
     at: At
     mode: str
     address: dict[tuple[str, str], str]
-
-    def tried(self, host: str, kind: str, command: str) -> str:
-        """Run a shell script in a pod; a command of it that fails does not end it."""
-        return self.at.sh(host, f"{SHELLS[kind]} sh -c '{command}'")
-
-    def read(self, host: str, shell: str, url: str) -> str:
-        """Fetch a page."""
-        return self.at.try_sh(host, f"timeout 5 {shell} wget -q -O - {url}").out.strip()
 
 
 @pytest.fixture(scope="module", params=MODES)
@@ -72,25 +58,20 @@ def test_a_second_apply_changes_nothing_while_containers_run(mixed: Mixed) -> No
 def test_pods_of_all_kinds_on_all_nodes_reach_each_other(mixed: Mixed) -> None:
     """Each at the address that it has, and as far away as the mode promises."""
     near, far = MODES[mixed.mode]
-    wanted, seen = {}, {}
-    for host, kind in mixed.address:
-        others = [whose for whose in mixed.address if whose != (host, kind)]
-        said = mixed.tried(host, kind, "; ".join(f"ping -c 1 -W 2 {mixed.address[whose]}" for whose in others) + "; :")
-        ttls = dict(re.findall(r"bytes from (\S+): seq=0 ttl=(\d+)", said))
-        for whose in others:
-            wanted[(host, kind), whose] = near if whose[0] == host else far
-            seen[(host, kind), whose] = int(ttls.get(mixed.address[whose], 0))
-    assert seen == wanted
+    for (host, kind), own in mixed.address.items():
+        others = {address: whose for (whose, _), address in mixed.address.items() if address != own}
+        seen = pinged(mixed.at, host, SHELLS[kind], others)
+        assert seen == {address: near if whose == host else far for address, whose in others.items()}, (host, kind)
 
 
 def test_a_published_port_is_reached_from_everywhere(mixed: Mixed) -> None:
     """By the node's address: from all pods and hosts, the container's own included; by localhost on the node itself."""
     url = f"http://{NODES['node1']}:8080/"
     shells = {(host, kind): shell for host in NODES for kind, shell in {**SHELLS, "host": "busybox"}.items()}
-    seen = {(host, kind): mixed.read(host, shell, url) for (host, kind), shell in shells.items()}
+    seen = {(host, kind): fetched(mixed.at, host, shell, url) for (host, kind), shell in shells.items()}
     assert seen == dict.fromkeys(shells, "node1")
-    assert mixed.read("node1", "busybox", "http://127.0.0.1:8080/") == "node1"
-    assert mixed.read("node1", "busybox", f"http://{mixed.address['node2', 'container']}/") == "node2"
+    assert fetched(mixed.at, "node1", "busybox", "http://127.0.0.1:8080/") == "node1"
+    assert fetched(mixed.at, "node1", "busybox", f"http://{mixed.address['node2', 'container']}/") == "node2"
 
 
 def test_a_removed_container_gives_its_address_and_its_port_back(mixed: Mixed) -> None:
@@ -103,7 +84,7 @@ def test_a_removed_container_gives_its_address_and_its_port_back(mixed: Mixed) -
     mixed.at.sh("node3", RUN)
     mixed.address["node3", "container"] = mixed.at.sh("node3", ADDRESS).strip()
     assert mixed.address["node3", "container"] != before
-    assert mixed.read("node1", SHELLS["container"], f"http://{NODES['node3']}:8080/") == "node3"
+    assert fetched(mixed.at, "node1", SHELLS["container"], f"http://{NODES['node3']}:8080/") == "node3"
 
 
 def test_a_container_runs_in_a_pod_of_podnets_own(mixed: Mixed) -> None:
@@ -111,7 +92,7 @@ def test_a_container_runs_in_a_pod_of_podnets_own(mixed: Mixed) -> None:
     own = mixed.address["node2", "pod"]
     run = "podman run --network ns:/run/netns/podnet-pod1 -v /etc/hostname:/index.html:ro"
     mixed.at.sh("node2", f"{run} -d --name inside busybox busybox httpd -f -h /")
-    assert mixed.read("node1", SHELLS["container"], f"http://{own}/") == "node2"
+    assert fetched(mixed.at, "node1", SHELLS["container"], f"http://{own}/") == "node2"
     mixed.at.sh("node2", "podman rm -f -t 0 inside")
     assert mixed.at.differences("node2", mixed.mode) == []
 
@@ -125,5 +106,5 @@ def test_a_container_that_is_started_after_a_reboot_is_on_the_network_again(mixe
     mixed.address["node2", "container"] = at.sh("node2", ADDRESS).strip()
     mixed.address["node2", "made by plugins"] = called(at, "node2", "ADD", "box")["ips"][0]["address"].partition("/")[0]
     url = f"http://{NODES['node2']}:8080/"
-    until(lambda: mixed.read("node1", SHELLS["pod"], url) == "node2", 10, "the container answers")
+    until(lambda: fetched(mixed.at, "node1", SHELLS["pod"], url) == "node2", 10, "the container answers")
     assert at.into(mixed.mode).unchanged == NODES.keys()
