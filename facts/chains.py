@@ -17,6 +17,12 @@ BY = "# by "
 KIND = {"nf_tables": VARIANT, "legacy": LEGACY}
 """What a host's own iptables says of its kind."""
 
+PORTMAP = ("nat", "POSTROUTING", "CNI-HOSTPORT-MASQ")
+"""Where the CNI plugin portmap calls the chain that masquerades what portmap itself has marked.
+
+It puts that in front with the first port that a container publishes: before us it takes none of our packets.
+"""
+
 # Asking the legacy kind makes it load modules where nobody uses it, unless a file says that somebody does.
 SCRIPT = f"""\
 if command -v iptables-save >/dev/null; then
@@ -105,7 +111,8 @@ def parse(output: list[str], tool: str = IPTABLES) -> frozenset[Chain]:
                 rules[table, chain].append(rule)
     jumps: dict[tuple[str, str], list[Jump]] = defaultdict(list)
     for (table, chain), lines in rules.items():
-        calls = [f" {rule}".rpartition(" -j ") for rule in lines]
+        called = [f" {rule}".rpartition(" -j ") for rule in lines]
+        calls = [call for call in called if (table, chain, call[2]) != PORTMAP]
         owners = [of(ANY_CHAIN, target) for _, _, target in calls]
         for i, (match, _, target) in enumerate(calls):
             if owners[i]:

@@ -71,16 +71,36 @@ def units(*names: str) -> tuple[str, ...]:
     return tuple(f"etc/systemd/system/{name}" for name in names)
 
 
+# Containers within a container: an overlay stands on no other, cgroups are read-only where they are of version 1, and
+# nspawn's filter refuses keyrings and to load a filter of one's own.
+CONTAINER_FILES = {
+    "etc/containers/storage.conf": """\
+[storage]
+driver = "vfs"
+runroot = "/run/containers/storage"
+graphroot = "/var/lib/containers/storage"
+""",
+    "etc/containers/containers.conf": """\
+[containers]
+cgroups = "disabled"
+keyring = false
+seccomp_profile = "unconfined"
+[engine]
+cgroup_manager = "cgroupfs"
+""",
+}
+
 # The devices of a container are the machine's own, and the machine's udev looks after them.
 CONTAINER = Form(
     "container",
-    PACKAGES,
-    FILES,
+    (*PACKAGES, "podman", "busybox-static"),
+    FILES | CONTAINER_FILES,
     COMMANDS,
     units(
         *MASKED,
         *("systemd-udevd.service", "systemd-udev-trigger.service"),
         *("systemd-udevd-control.socket", "systemd-udevd-kernel.socket"),
+        *("podman.socket", "podman-restart.service", "podman-auto-update.service", "podman-auto-update.timer"),
     ),
 )
 

@@ -345,6 +345,16 @@ def test_a_chain_behind_strangers_rules_tells_its_place() -> None:
     assert (chain.jumps, chain.rules) == ((Jump("FORWARD", 3),), ())
 
 
+def test_a_container_that_publishes_a_port_does_not_make_our_chain_the_second() -> None:
+    """Portmap calls its chain before everybody, for packets that it has marked; another rule there does count."""
+    said = ["*nat", ":POSTROUTING ACCEPT [0:0]", ":PODNET-POSTRTG - [0:0]", ":CNI-HOSTPORT-MASQ - [0:0]"]
+    theirs = '-A POSTROUTING -m comment --comment "CNI portfwd requiring masquerade" -j CNI-HOSTPORT-MASQ'
+    ours = "-A POSTROUTING -j PODNET-POSTRTG"
+    for before, place in {(theirs,): 1, (theirs, "-A POSTROUTING -j MASQUERADE"): 2}.items():
+        (chain,) = chains.parse([*said, *before, ours, "COMMIT"])
+        assert chain.jumps == (Jump("POSTROUTING", place),)
+
+
 def test_a_host_without_rules_has_no_chains() -> None:
     """iptables-save prints nothing there; the script's own line tells that it was asked."""
     assert chains.Chains().process(["# podnet", "# by iptables nf_tables"]) == frozenset()

@@ -1,6 +1,5 @@
 """What an apply leaves for others, read by others: the reference CNI plugins add containers beside podnet's pods."""
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
@@ -14,11 +13,11 @@ from podnet.marks import CONFLIST, FIRST, SCRIPT, SUBNET_ENV
 from podnet.plan import plan_table
 from podnet.state import Reservation
 from tests.lab.at import At
+from tests.lab.plugins import STORE, called
 
 ALL = {"node1", "node2", "node3"}
 MODES = {"vxlan": (64, 62, 1450), "host_gw": (64, 62, 1500), "proxy_arp": (63, 62, 1500)}
 """The TTL of a reply on the same node and from another one, and the MTU."""
-STORE = "/var/lib/cni/networks/podnet"
 ENV = """FLANNEL_NETWORK=10.244.0.0/16
 FLANNEL_SUBNET=10.244.2.1/24
 FLANNEL_MTU=1450
@@ -34,18 +33,6 @@ def mode(request: pytest.FixtureRequest, at: At) -> Iterator[str]:
     at.into("teardown")
     for host in ("node1", "node2"):
         at.sh(host, f"rm -rf {STORE}; if [ -e /run/netns/box ]; then ip netns del box; fi")
-
-
-def called(at: At, host: str, command: str, name: str, **more: object) -> dict[str, Any]:
-    """Have the first plugin of the host's list do something for the container of that name."""
-    conflist = json.loads(at.sh(host, f"cat {FIRST.place(CONFLIST)}"))
-    plugin = conflist["plugins"][0]
-    conf = {"cniVersion": conflist["cniVersion"], "name": conflist["name"], **plugin, **more}
-    names = f"CNI_CONTAINERID={name} CNI_NETNS=/run/netns/{name} CNI_IFNAME=eth0 CNI_PATH=/usr/lib/cni"
-    call = f"CNI_COMMAND={command} {names} /usr/lib/cni/{plugin['type']}"
-    said = at.sh(host, f"{call} <<'CONF'\n{json.dumps(conf)}\nCONF")
-    read: dict[str, Any] = json.loads(said or "{}")
-    return read
 
 
 def ttl(at: At, host: str, netns: str, to: str) -> str:
