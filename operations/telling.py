@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import Host, StringCommand
 from pyinfra.api import State as Run
 from pyinfra.api.arguments import ConnectorArguments
@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from podnet.keys import known, nodes, public_key, resolve, twins
 from podnet.marks import FOLDER, Marks, private_key
+from podnet.operations.ending import refuse
 from podnet.state import State
 
 
@@ -57,7 +58,7 @@ class KeyPair(PyinfraCommand):
         public = public_key(output.stdout_lines[-1].strip()) if ok and output.stdout_lines else ""
         if not public:
             words = "; ".join(output.stderr_lines) or "it said nothing"
-            host.log_styled(f"the private key could not be made: {words}", fg="red", log_func=logger.error)
+            refuse(host, f"the private key could not be made: {words}")
             return False
         told(state).hear(host.name, replace(self.have, keys={**self.have.keys, self.alias: public}))
         return True

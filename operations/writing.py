@@ -3,7 +3,7 @@
 import re
 from collections.abc import Generator, Iterable, Sequence
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import Host, State, StringCommand
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import PyinfraCommand
@@ -11,6 +11,7 @@ from pyinfra.connectors.util import CommandOutput
 from typing_extensions import override
 
 from podnet.batch import sections as sections_of
+from podnet.operations.ending import refuse
 from podnet.plan import plan_table, summary
 from podnet.rendering import render
 from podnet.section import Section
@@ -43,7 +44,7 @@ class Batch(PyinfraCommand):
             StringCommand("sh"), print_output=state.print_output, print_input=state.print_input, **connector_arguments
         )
         if not ok:
-            host.log_styled(explain(self.sections, output), fg="red", log_func=logger.error)
+            refuse(host, explain(self.sections, output))
         return ok
 
 
@@ -61,7 +62,7 @@ class Refusal(PyinfraCommand):
 
     @override
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> bool:
-        host.log_styled(self.reason, fg="red", log_func=logger.error)
+        refuse(host, self.reason)
         return False
 
 

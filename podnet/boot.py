@@ -50,8 +50,8 @@ def fitted(want: State, cluster: Cluster, me: Node, host: Firewall) -> State:
 
     The keys that `want` names are known by now, too.
     """
-    if not want.files:
-        return want
+    if not want.files or (host == Firewall() and not want.peers):
+        return want  # they say so already
     live = replace(want, files=frozenset(item for item in want.files if of_place(item.path) in FOR_OTHERS))
     return live | files(live, cluster, me, host)
 

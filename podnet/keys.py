@@ -31,8 +31,11 @@ def resolve(want: State, told: Mapping[str, str], have: State) -> State:
 
     That is the key of the peer which has the node's pods; or else of the one which has its address, and nobody's pods.
     """
-    others = [peer for peer in have.peers if peer.public not in told.values()]
+    heard = {*told.values()}
+    others = sorted((peer for peer in have.peers if peer.public not in heard), key=lambda peer: peer.key)
     taken = {peer.allowed for peer in want.peers}
+    by_pods = {(other.dev, other.allowed): other.public for other in reversed(others)}
+    by_address = {(other.dev, other.endpoint): other.public for other in reversed(others) if other.allowed not in taken}
 
     def link(item: Link) -> Link:
         return replace(item, public=_told(item.public, told)) if isinstance(item, Wireguard) else item
@@ -40,10 +43,8 @@ def resolve(want: State, told: Mapping[str, str], have: State) -> State:
     def peer(item: WgPeer) -> WgPeer:
         public = _told(item.public, told)
         if isinstance(public, KeyOf):
-            here = [other for other in others if other.dev == item.dev]
-            same = [other for other in here if other.allowed == item.allowed]
-            same += [other for other in here if other.endpoint == item.endpoint and other.allowed not in taken]
-            public = same[0].public if same else public
+            public = by_address.get((item.dev, item.endpoint), public)
+            public = by_pods.get((item.dev, item.allowed), public)
         return replace(item, public=public)
 
     return replace(want, links=frozenset(map(link, want.links)), peers=frozenset(map(peer, want.peers)))
@@ -64,9 +65,11 @@ def known(want: State, soon: Collection[str] = ()) -> State:
 
 def twins(told: Mapping[str, str], alias: str) -> Iterator[str]:
     """Find nodes that have one key, as copies of a machine do: the kernel would take them for one peer."""
-    for (a, key), (b, other) in itertools.combinations(sorted(told.items()), 2):
-        if key == other:
-            yield (
-                f"{a} and {b} have the same private key; remove {private_key(alias)} on one of them: a new one will "
-                "be made there"
-            )
+    owners: dict[str, list[str]] = {}
+    for name, key in sorted(told.items()):
+        owners.setdefault(key, []).append(name)
+    for a, b in (pair for names in owners.values() for pair in itertools.combinations(names, 2)):
+        yield (
+            f"{a} and {b} have the same private key; remove {private_key(alias)} on one of them: a new one will "
+            "be made there"
+        )

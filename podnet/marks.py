@@ -5,6 +5,7 @@ A cluster is known by its VNI, in every mode. The first one, VNI 1, is plain `po
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 NAME = "podnet"
 FOLDER = "/etc/podnet"
@@ -109,6 +110,7 @@ def of_place(path: str) -> str:
     return next(place for place in PLACES if _names(place).fullmatch(path))
 
 
+@cache
 def _names(place: str) -> re.Pattern[str]:
     before, _, after = re.split(r"(\{\w+\})", place)
     name = "" if "{number}" in place else NAME

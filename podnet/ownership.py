@@ -54,11 +54,12 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
     A bridge is a place where strangers may plug in and route to, and give it addresses of their own networks; any
     other device of ours is ours with all that is on it.
     """
-    keys = {table: {item.key for item in getattr(want, table)} for table in TABLES}
+    keys = {table: {item.key for item in getattr(want, table) if getattr(have, table)} for table in TABLES}
     links = {link.dev: link for link in have.links if _marked(link, mine) or link.key in keys["links"]}
     alone = {dev for dev, link in links.items() if not isinstance(link, Bridge)}
     subnets = {(item.dev, item.address.network) for item in want.addresses}
-    present = {route.key for route in have.routes if route.proto == mine.proto}
+    proto = mine.proto
+    vacant = keys["routes"] - {route.key for route in have.routes if route.proto == proto}
     ports = {link.fou for link in links.values() if isinstance(link, Ipip)}
     here = marked(have, mine)
 
@@ -75,8 +76,7 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
             case FouPort():
                 return item.key in keys["fous"] or item.port in ports
             case Route():
-                in_our_place = item.key in keys["routes"] - present
-                return item.proto == mine.proto or in_our_place or (item.dev in alone and item.proto != "kernel")
+                return item.proto == proto or item.key in vacant or (item.dev in alone and item.proto != "kernel")
             case Sysctl():
                 return item.key in keys["sysctls"]
             case Vf():

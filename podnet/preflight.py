@@ -27,13 +27,15 @@ from podnet.cluster import Cluster
 from podnet.errors import ClusterError
 from podnet.marks import FIRST, Marks
 from podnet.modes import Mode
+from podnet.operations import ending
 from podnet.state import State as Wanted
 
 
 def before_connecting(state: State) -> None:
     """Have pyinfra refuse a bad inventory before it contacts anybody. Inventories without podnet's data pass.
 
-    An inventory's file is run once more for it, since pyinfra forgets which hosts were listed twice.
+    Such a run also ends with a line for each host that has failed (podnet.operations.ending). An inventory's file is
+    run once more for it, since pyinfra forgets which hosts were listed twice.
     """
     init = state.init
 
@@ -48,6 +50,7 @@ def before_connecting(state: State) -> None:
         except InventoryError as e:
             raise CliError(str(e)) from e
         init(inventory, *args, **kwargs)
+        ending.tell_of(state)
 
     state.init = checked  # type: ignore[method-assign]  # on this one object; see the module's docstring
 

@@ -40,7 +40,7 @@ def supported(want: State, have: State) -> State:
             return True
         return present and device_of(item.path) not in too_small
 
-    return fitted(want.only(has_place), have.firewall)
+    return fitted(want.only(has_place, "files", "offloads", "sysctls"), have.firewall)
 
 
 def device_of(path: str) -> str | None:

@@ -46,7 +46,7 @@ PUBLIC = [
     for module in pkgutil.iter_modules(package.__path__)
 ] + [importlib.import_module(f"podnet.{path.stem}") for path in CORE if path.parent.name == "podnet"]
 FACTS_READ = sorted(path.stem for path in (ROOT / "facts").glob("*.py") if path.stem not in {"__init__", "reading"})
-SHARED = {"writing", "telling"}  # what operations have in common
+SHARED = {"writing", "telling", "ending"}  # what operations have in common
 CAPABILITIES = {"kinds"}  # what a kernel can do, which nobody writes
 BESIDE_MODES = {"rules"}  # what deploys may say, and no mode does
 TABLES_READ = sorted(set(FACTS_READ) - CAPABILITIES)
