@@ -1,10 +1,10 @@
 """What an apply leaves for others, read by others: the reference CNI plugins add containers beside podnet's pods."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
 
 import pytest
 
