@@ -30,7 +30,19 @@ CORE = sorted(
         *(path for path in (ROOT / "podnet").glob("*.py") if path.name not in HANDS),
     ]
 )
-PURE = {"__future__", "collections", "dataclasses", "functools", "hashlib", "ipaddress", "itertools", "re", "typing"}
+PURE = {
+    "base64",
+    "json",
+    "__future__",
+    "collections",
+    "dataclasses",
+    "functools",
+    "hashlib",
+    "ipaddress",
+    "itertools",
+    "re",
+    "typing",
+}
 WITH_HANDS = {"facts", "labs", "operations", "preflight", "verify", "cli", "ssh"}
 NUMBERS = "numbers.py"  # what each mode promises to whoever looks from outside, by its name
 MODELESS = sorted(
@@ -48,7 +60,7 @@ PUBLIC = [
 FACTS_READ = sorted(path.stem for path in (ROOT / "facts").glob("*.py") if path.stem not in {"__init__", "reading"})
 SHARED = {"writing", "telling", "ending"}  # what operations have in common
 CAPABILITIES = {"kinds"}  # what a kernel can do, which nobody writes
-BESIDE_MODES = {"rules"}  # what deploys may say, and no mode does
+BESIDE_MODES = {"rules", "cni"}  # what deploys may say, and no mode does
 TABLES_READ = sorted(set(FACTS_READ) - CAPABILITIES)
 KINDS = {kind.KIND for kind in vars(types).values() if isinstance(kind, type) and issubclass(kind, types.Device)}
 
