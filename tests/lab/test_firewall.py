@@ -83,7 +83,8 @@ def mixed(at: At) -> At:
     """Return a lab of one host with iptables that writes nft, one without iptables, one with iptables-legacy."""
     at.sh(
         "node2",
-        "dpkg --purge containernetworking-plugins iptables; ! command -v iptables iptables-save iptables-restore",
+        "dpkg --purge podman golang-github-containers-common containernetworking-plugins iptables; "
+        "! command -v iptables iptables-save iptables-restore",
     )
     at.sh("node3", "update-alternatives --set iptables /usr/sbin/iptables-legacy; iptables -V | grep legacy")
     return at
