@@ -92,7 +92,7 @@ def data(inventory: Inventory) -> dict[str, dict[str, object]]:
     """Collect what hosts and their groups say about our fields."""
     fields = (*ours.HOST_FIELDS, *ours.GROUP_FIELDS)
     # pyinfra goes through all groups for each value that it is asked for; for all of a host's at once only once.
-    read = {host.name: host.data.dict() for host in inventory}
+    read = {host.name: host.data.dict() for host in inventory}  # type: ignore[no-untyped-call]  # pyinfra's own
     said = {name: {field: given[field] for field in fields if field in given} for name, given in read.items()}
     for name, given in said.items():
         if "net_conf" in given:
