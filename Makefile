@@ -52,6 +52,15 @@ vagrant-box: setup  ## make a box for libvirt of the labs' own recipe, and say h
 throughput: setup  ## how fast each mode is, as a share of the bare underlay: ten minutes on labs of its own
 	.venv/bin/python -m benchmarks.throughput
 
+bench: setup .bench/requirements.txt  ## how fast a cluster converges, and what others take: writes docs/scale-figures.md
+	.venv/bin/python -m benchmarks $(SIZES)
+
+.bench/requirements.txt: benchmarks/requirements.txt
+	rm -rf .bench
+	python3 -m venv .bench
+	.bench/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	cp benchmarks/requirements.txt $@
+
 verify-bench: setup  ## what the verification costs at 3, 8 and 16 hosts: writes docs/verification-figures.md
 	.venv/bin/python -m benchmarks.verify
 
@@ -66,9 +75,9 @@ setup:
 
 clean:  ## remove the lab and the virtual environment; the image stays for other clones
 	if [ -x .venv/bin/podnet ]; then $(LAB) down; fi
-	rm -rf .venv
+	rm -rf .venv .bench
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
-.PHONY: test test-all test-fast check demo lint vagrant-test vagrant-box throughput verify-bench fault-score golden setup clean help
+.PHONY: test test-all test-fast check demo lint vagrant-test vagrant-box throughput bench verify-bench fault-score golden setup clean help

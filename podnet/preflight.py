@@ -95,12 +95,13 @@ def cut_off(name: str, data: HostData) -> bool:
         raise InventoryError(str(e)) from e
 
 
+@cache
 def data(inventory: Inventory) -> dict[str, dict[str, object]]:
     """Collect what hosts and their groups say about our fields."""
     fields = (*ours.HOST_FIELDS, *ours.GROUP_FIELDS)
-    missing = object()
-    read = {host.name: {field: host.data.get(field, missing) for field in fields} for host in inventory}
-    said = {name: {key: value for key, value in given.items() if value is not missing} for name, given in read.items()}
+    # pyinfra goes through all groups for each value that it is asked for; for all of a host's at once only once.
+    read = {host.name: host.data.dict() for host in inventory}  # type: ignore[no-untyped-call]  # pyinfra's own
+    said = {name: {field: given[field] for field in fields if field in given} for name, given in read.items()}
     for name, given in said.items():
         if "net_conf" in given:
             given["net_conf"] = _loaded(name, given["net_conf"])

@@ -1,0 +1,109 @@
+"""What one host costs when it has many peers: 1,000 and 5,000, whose entries its kernel really holds.
+
+`make bench` runs it on a lab of one container host, in the mode vxlan; the peers are in the inventory only, and
+`--limit` has pyinfra contact nobody but the host. Timed are whole commands: a first apply, one that finds nothing to
+do, one that finds an entry gone, the verification of the kernel's tables, and a teardown.
+"""
+
+import statistics
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import planning
+from benchmarks.converge import table
+from benchmarks.running import Command, Cost, run
+from podnet.verify import inventory
+from tests.lab.at import BIN, CLONE, At
+
+PEERS = (100, 1000, 5000)
+ROUNDS = 3
+STATE = CLONE / "podnet" / "verify" / "test_state.py"
+DAMAGE = "ip route del $(ip route show proto 77 dev flannel.1 | head -n 1 | cut -d' ' -f1) dev flannel.1"
+
+
+def crowd(at: At, peers: int, file: Path) -> None:
+    """Write an inventory in which the lab's host has so many peers."""
+    ((name, host),) = inventory.load(at.inventory).items()
+    ((_, own), *others) = planning.inventory(peers + 1).items()
+    near = {**host, **{field: own[field] for field in ("pod_subnet", "network")}}
+    common = {field: value for field, value in host.items() if field in {"underlay_mtu", "vni", "vxlan_port"}}
+    far = {
+        f"peer{number}": {**other, **common, "masquerade": host["masquerade"]}
+        for number, (_, other) in enumerate(others)
+    }
+    inventory.write(file, {name: near, **far})
+
+
+def deploy(file: Path, name: str, *options: str) -> Command:
+    """Run a deploy on the lab's host alone."""
+    return Command([BIN / "pyinfra", "-y", "--limit", "node1", *options, file, CLONE / "deploys" / f"{name}.py"])
+
+
+Measured = dict[int, dict[str, list[Cost]]]
+"""By the number of peers and the step: what each round has cost."""
+
+
+def steps(at: At, file: Path) -> Iterator[tuple[str, Cost]]:
+    """Go once through all that is timed."""
+    apply, remove = deploy(file, "vxlan"), deploy(file, "teardown")
+    verify = Command([BIN / "pytest", "--hosts=node1", f"--inventory={file}", "--mode=vxlan", STATE])
+    yield "first apply", run([apply], watched=True)
+    yield "no change", run([apply], watched=True)
+    at.sh("node1", DAMAGE)
+    yield "an entry damaged", run([apply], watched=True)
+    yield "verification of tables", run([verify], watched=True)
+    yield "teardown", run([remove], watched=True)
+
+
+def measured() -> Measured:
+    """Measure everything on a lab of one host."""
+    at = At("bench")
+    found: Measured = {peers: defaultdict(list) for peers in PEERS}
+    at.up("--hosts", "1")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for peers, costs in found.items():
+                file = Path(folder, f"{peers}.py")
+                crowd(at, peers, file)
+                for number in range(1, ROUNDS + 1):
+                    print(f"{peers} peers: round {number} of {ROUNDS}", file=sys.stderr)
+                    for name, cost in steps(at, file):
+                        costs[name].append(cost)
+    finally:
+        at.down()
+    return found
+
+
+def median(costs: list[Cost]) -> float:
+    """Return the median of the seconds."""
+    return statistics.median(cost.seconds for cost in costs)
+
+
+def rows(found: Measured) -> list[str]:
+    """Write a table."""
+    lines = [
+        [
+            f"{peers:,}",
+            name,
+            f"{median(costs):.2f}",
+            f"{statistics.median(cost.processor for cost in costs):.2f}",
+            f"{max(cost.memory for cost in costs):.0f}",
+            f"{min(cost.traffic for cost in costs) / 1000:.0f}",
+        ]
+        for peers, each in found.items()
+        for name, costs in each.items()
+    ]
+    return table(["Peers", "", "Seconds", "Of the controller's processor", "Peak MB", "kB, both ways"], lines)
+
+
+def curves(found: Measured) -> dict[str, list[tuple[float, float]]]:
+    """Return the seconds of each step by peers."""
+    names = dict.fromkeys(name for each in found.values() for name in each)
+    return {name: [(peers, median(each[name])) for peers, each in found.items()] for name in names}
+
+
+if __name__ == "__main__":
+    print("\n".join(rows(measured())))
