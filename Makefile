@@ -4,6 +4,8 @@ PYTEST = .venv/bin/pytest
 PYINFRA = .venv/bin/pyinfra
 LAB = .venv/bin/podnet lab
 HOSTS = node1,node2,node3
+# Python is started some thousand times: what it has compiled is kept, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
 # Most of the time is spent waiting for hosts. What takes longest begins first.
 LATER = --ignore-glob='*/test_disruptive.py' --deselect tests/vms/test_sriov.py::test_every_disruptive_scenario_holds
 ABREAST = --numprocesses 3 --dist loadfile --no-loadscope-reorder

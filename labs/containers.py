@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-from typing import NoReturn
 
 from podnet.labs import host, image, limits, modules, recipe
 from podnet.labs.error import LabError
 from podnet.labs.home import Home
 from podnet.labs.plan import Lab
-from podnet.labs.process import PYTHON, become
+from podnet.labs.process import PYTHON
 from podnet.labs.wait import until
 
 TOOLS = ("mmdebstrap", "systemd-nspawn", "unshare", "nsenter", "setpriv", "mount", "ssh", "ssh-keygen")
@@ -64,13 +63,8 @@ def states(home: Home, lab: Lab, ports: dict[str, int]) -> dict[str, str]:
     return {machine.name: host.state(home.cgroup / machine.name, ports.get(machine.name)) for machine in lab.machines}
 
 
-def execute(home: Home, name: str, command: list[str]) -> NoReturn:
-    """Become a command in a host, without its sshd."""
-    become(inside(home, name, command))
-
-
 def inside(home: Home, name: str, command: list[str]) -> list[str]:
-    """Return what runs a command in a host."""
+    """Return what runs a command in a host, without its sshd."""
     init = (home.cgroup / name).init()
     if not init:
         raise LabError(f"{name} is not running: `podnet lab up{home.option}` starts it")

@@ -1,6 +1,6 @@
 """The kinds of hosts that a lab may be of, and what each kind must be able to do."""
 
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from podnet.labs import containers, vms
 from podnet.labs.home import Home
@@ -23,8 +23,8 @@ class Kind(Protocol):
     def states(self, home: Home, lab: Lab, ports: dict[str, int]) -> dict[str, str]:
         """Say how each host fares."""
 
-    def execute(self, home: Home, name: str, command: list[str]) -> NoReturn:
-        """Become a command in a host."""
+    def inside(self, home: Home, name: str, command: list[str]) -> list[str]:
+        """Return what runs a command in a host."""
 
     def reboot(self, home: Home, names: list[str], lock: int, *, hard: bool) -> None:
         """Have hosts start anew."""

@@ -125,8 +125,12 @@ def status(home: Home) -> bool:
 
 def execute(home: Home, name: str, command: list[str]) -> NoReturn:
     """Become a command in a host."""
-    known(home, name)
-    kind.of(home.load()[0]).execute(home, name, command)
+    become(inside(home, name, command))
+
+
+def inside(home: Home, name: str, command: list[str]) -> list[str]:
+    """Return what runs a command in a host; LabError if there is no such host, or if it does not run."""
+    return kind.of(home.load()[0]).inside(home, known(home, name), command)
 
 
 def reboot(home: Home, names: list[str], *, hard: bool) -> None:

@@ -5,14 +5,12 @@ import shlex
 import shutil
 import socket
 import subprocess
-from typing import NoReturn
 
 from podnet.labs import access, backport, booting, host, image, qemu, recipe
 from podnet.labs import vm as machines
 from podnet.labs.error import LabError
 from podnet.labs.home import Home
 from podnet.labs.plan import Lab, Machine
-from podnet.labs.process import become
 from podnet.labs.qemu import Qemu
 from podnet.labs.segment import Segment
 from podnet.labs.vm import Vm
@@ -113,8 +111,8 @@ def state(home: Home, machine: Machine, port: int | None, torn: set[str]) -> str
     return "up" if port and host.greets(port) else "starting"
 
 
-def execute(home: Home, name: str, command: list[str]) -> NoReturn:
-    """Become a command in a host, by way of its sshd.
+def inside(home: Home, name: str, command: list[str]) -> list[str]:
+    """Return what runs a command in a host, by way of its sshd.
 
     The connection is kept for the next one, as a new one takes an emulated processor half a second; not for long, and
     not for other users of ssh_config, who may want to see the host key checked.
@@ -123,7 +121,7 @@ def execute(home: Home, name: str, command: list[str]) -> NoReturn:
     alive = ["ServerAliveInterval=5", "ServerAliveCountMax=2"]
     options = [word for option in (*shared, *alive) for word in ("-o", option)]
     ssh = ["ssh", "-F", str(home.ssh_config), *options, name, shlex.join(command)]
-    become((home.cgroup / "exec").entering(ssh))
+    return (home.cgroup / "exec").entering(ssh)
 
 
 def reboot(home: Home, names: list[str], lock: int, *, hard: bool) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
 
 from podnet import net_conf
 from podnet.cluster import Card, Cluster, Node, Pod
@@ -105,6 +106,21 @@ def read(hosts: Mapping[str, Mapping[str, object]]) -> Cluster:
         )
     checked = {name: GROUP_CHECKS[name](field) for name, field in given.items()}
     return Cluster(nodes=nodes, mode=conf.mode if conf else "", **checked)  # type: ignore[arg-type]  # each check returns its field's type
+
+
+def spelled_out(hosts: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the same data without flannel's file: with what it says, and with the subnets that it allots.
+
+    That may be in any mode, and hosts that leave it change no other's subnet. ClusterError as from `read`.
+    """
+    said = _common("net_conf", hosts)
+    if said is None:
+        return hosts
+    conf = net_conf.read(f"{said.host}: `net_conf`", said.value)
+    common = {name: value for name, (_, value) in conf.data.items()}
+    subnets = {name: {"pod_subnet": str(subnet)} for name, subnet in _subnets(hosts, conf).items()}
+    own = {name: {key: value for key, value in data.items() if key != "net_conf"} for name, data in hosts.items()}
+    return {name: own[name] | common | subnets[name] for name in hosts}
 
 
 def _said(said: Field, conf: NetConf, given: Mapping[str, Field]) -> Iterator[tuple[str, Field]]:

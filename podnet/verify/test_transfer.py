@@ -7,6 +7,7 @@ import pytest
 
 from podnet.cluster import Node
 from podnet.verify.diagnosis.inquiry import Inquiry, Problem
+from podnet.verify.diagnosis.refusals import PROTOCOLS
 from podnet.verify.traffic import transfer
 from podnet.verify.traffic.exchange import Exchange
 from podnet.verify.traffic.transfer import SMALL, Told
@@ -29,7 +30,8 @@ def _fail_if(problems: Iterable[str]) -> None:
 
 
 def _between(exchange: Exchange, told: Told, said: str) -> Problem:
-    return Problem(exchange.called[told.source], exchange.called[told.target], said)
+    protocol = PROTOCOLS["tcp" if told.kind == "tcp" else "udp"]
+    return Problem(exchange.called[told.source], exchange.called[told.target], said, protocol=protocol)
 
 
 def _small(node: Node, exchange: Exchange) -> Iterator[Problem]:

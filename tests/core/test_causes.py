@@ -11,7 +11,7 @@ from podnet import boot, modes
 from podnet.state import Address, Nic, Route, State, Sysctl
 from podnet.verify.diagnosis.causes import End, Host, Trip, causes
 from podnet.verify.diagnosis.evidence import Echoes, Evidence, Moved, Way
-from podnet.verify.diagnosis.refusals import Packet, Refusal, of_iptables, of_nft, risen
+from podnet.verify.diagnosis.refusals import PROTOCOLS, Packet, Refusal, of_iptables, of_nft, risen
 from tests.core import goldens
 from tests.core.examples import cluster
 
@@ -271,6 +271,37 @@ def test_a_rule_that_counted_on_is_named_and_one_that_did_not_is_not() -> None:
     assert said.startswith("node2: firewall: iptables filter INPUT has refused 6 packets just now: -A INPUT -p udp")
 
 
+UNCOUNTED = Refusal("nft inet own forward", "rule handle 4: drop", "nft -a list chain inet own forward", None)
+
+
+def test_a_rule_that_does_not_count_is_named_if_it_is_for_such_packets() -> None:
+    """One that asks for what is not understood comes last, and one for the host's own packets not at all."""
+    to_pods = (("target", False, "10.244.0.0/16"),)
+    lost = {"flannel.1": Moved(sent=0, received=0, dropped=0)}
+    sent = Evidence(moved={"flannel.1": Moved(sent=6, received=0, dropped=0)})
+    for refusal, word in [
+        (replace(UNCOUNTED, asks=to_pods, plain=True), "node2: firewall: nft inet own forward refuses such packets"),
+        (replace(UNCOUNTED, asks=to_pods, plain=True, local=True), "node2: UDP 8472 leaves node1"),
+        (replace(UNCOUNTED, asks=(("port", False, "8472"),), plain=True, local=True), "node2: firewall: nft inet own"),
+        (replace(UNCOUNTED, asks=(("port", False, "53"),), plain=True), "node2: UDP 8472 leaves node1"),
+        (UNCOUNTED, "node2: UDP 8472 leaves node1"),
+    ]:
+        more = {ONE: sent, TWO: Evidence(refusals=(refusal,), moved=lost)}
+        assert first(trip("vxlan", more=more)).startswith(word), refusal
+    said = first(trip("vxlan", more={TWO: Evidence(refusals=(UNCOUNTED, replace(UNCOUNTED, local=True)))}))
+    assert said.startswith("node2: firewall: nft inet own forward may refuse these packets; it does not count them: ")
+    assert causes(trip("vxlan", more={TWO: Evidence(refusals=(replace(UNCOUNTED, local=True),))})) == []
+
+
+def test_what_refuses_tcp_is_no_cause_for_a_ping_that_fails() -> None:
+    """And the other way round."""
+    tcp = Refusal("iptables raw PREROUTING", "-A PREROUTING -p tcp -j DROP", "", 7, (("protocol", False, "tcp"),))
+    of = trip("vxlan", more={TWO: Evidence(refusals=(tcp,), risen={tcp.key: 7})})
+    assert causes(of) == []
+    (said,) = map(str, causes(replace(of, protocol=PROTOCOLS["tcp"])))
+    assert "iptables raw PREROUTING has refused 7 packets just now" in said
+
+
 def test_a_strange_rule_of_policy_routing_is_named() -> None:
     """It is asked before any table of routes."""
     rules: tuple[dict[str, Any], ...] = (
@@ -346,4 +377,7 @@ def test_nft_refusals_are_read() -> None:
     policy, rule = of_nft(RULESET, beside_iptables=True)
     assert (policy.where, policy.words, policy.packets) == ("nft inet own in", "policy drop", None)
     assert (rule.words, rule.packets, rule.asks) == ("rule handle 4: drop", 5, (("port", False, "8472"),))
+    assert (policy.plain, policy.local, rule.plain, rule.local) == (False, True, True, True)
     assert len([*of_nft(RULESET, beside_iptables=False)]) == 3
+    _, vague = of_nft(RULESET.replace('"udp", "field": "dport"', '"udp", "field": "sport"'), beside_iptables=True)
+    assert not vague.plain

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ from podnet.verify import capture
 from podnet.verify.diagnosis import evidence
 from podnet.verify.diagnosis.evidence import MARK, Echoes, Moved, Ping, Way
 from podnet.verify.diagnosis.inquiry import Inquiry, Problem
+from podnet.verify.diagnosis.refusals import PROTOCOLS
 from podnet.verify.fleet import Answer, Fleet
 from tests.core.examples import cluster
 
@@ -89,7 +90,8 @@ def test_scripts_are_what_any_sh_takes() -> None:
     """Checked by sh itself, without running them."""
     ping = Ping("podnet-pod1", IPv4Address("10.244.2.2"), 1450)
     shown = capture.seen({"eth0": "icmp", "flannel.1": "icmp"}, capture.slowly("podnet-pod1", PEER, None))
-    for said in (evidence.script([ping], ["192.168.56.12"], ["podnet-pod1"]), shown):
+    knock = replace(ping, size=None, protocol=PROTOCOLS["tcp"])
+    for said in (evidence.script([ping, knock], ["192.168.56.12"], ["podnet-pod1"]), shown):
         done = subprocess.run(["sh", "-n"], input=said, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 

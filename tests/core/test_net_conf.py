@@ -195,13 +195,17 @@ def test_what_cannot_be_is_refused_with_a_sentence(name: str) -> None:
     assert words in str(refused.value)
 
 
-def read(said: object, names: list[str], **more: object) -> Cluster:
-    """Make an inventory of hosts with those names, and read it."""
-    hosts = {
+def hosts_of(said: object, names: list[str], **more: object) -> dict[str, dict[str, object]]:
+    """Make an inventory of hosts with those names."""
+    return {
         name: {"address": f"192.168.56.{number}/24", "uplink": "eth0", "pods": 2, "net_conf": said, **more}
         for number, name in enumerate(names, 11)
     }
-    return inventory.read(hosts)
+
+
+def read(said: object, names: list[str], **more: object) -> Cluster:
+    """Make an inventory of hosts with those names, and read it."""
+    return inventory.read(hosts_of(said, names, **more))
 
 
 def inventoried(said: object) -> Inventory:
@@ -270,6 +274,22 @@ def test_the_deploy_applies_the_mode_that_the_file_says(mode: str) -> None:
     assert mode in MODES
     module = __import__(f"podnet.modes.{mode}", fromlist=["state"])
     assert modes.wanted(net_conf, cluster, me) == modes.wanted(module, cluster, me)
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_what_the_file_says_can_be_spelled_out(name: str) -> None:
+    """The same cluster in podnet's words, which may be in any mode; hosts that leave it renumber nobody."""
+    said = {"Network": NETWORK, **VALID[name][0]}
+    names = ["a", "b", "c"][: net_conf.read("here", said).room]
+    hosts = hosts_of(said, names, pods=1)
+    spelled = inventory.spelled_out(hosts)
+    cluster, same = inventory.read(hosts), inventory.read(spelled)
+    nodes = tuple(replace(node, allotted=True) for node in same.nodes)
+    assert replace(same, mode=cluster.mode, nodes=nodes) == cluster
+    modes.wanted(host_gw, same, same.nodes[0])
+    last = inventory.read({names[-1]: spelled[names[-1]]})
+    assert last.nodes[0].pod_subnet == cluster.nodes[-1].pod_subnet
+    assert inventory.spelled_out(spelled) == spelled
 
 
 def test_another_mode_than_the_file_says_is_refused() -> None:

@@ -418,6 +418,18 @@ def firewall(p: Place) -> dict[str, Damage]:
                 f"refused .*drop|nft inet {STRANGER} forward",
                 undo=f"nft delete table inet {STRANGER}",
             ),
+            "stranger's nft table refuses, and does not count": Damage(
+                f"nft add table inet {STRANGER};"
+                f"nft 'add chain inet {STRANGER} forward {{ type filter hook forward priority -10; }}';"
+                f"nft add rule inet {STRANGER} forward ip daddr {p.cluster.network} drop",
+                f"nft inet {STRANGER} forward refuses such packets, and does not count them",
+                undo=f"nft delete table inet {STRANGER}",
+            ),
+            "stranger refuses TCP only": Damage(
+                f"iptables -t raw -I PREROUTING -p tcp -d {p.cluster.network} -j DROP",
+                "firewall: iptables raw PREROUTING has refused",
+                undo=f"iptables -t raw -D PREROUTING -p tcp -d {p.cluster.network} -j DROP",
+            ),
         }
     if n := p.nat:
         found |= {

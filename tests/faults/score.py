@@ -12,7 +12,6 @@ import argparse
 import itertools
 import json
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,13 +23,11 @@ from threading import Lock
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from podnet.labs import containers
-from podnet.labs.home import named
 from tests.faults import wire
 from tests.faults.faults import Damage, faults
 from tests.faults.page import DATA, PAGE, rendered
 from tests.faults.place import Place
-from tests.lab.at import At, Done
+from tests.lab.at import At
 
 CONTAINERS = ("vxlan", "vxlan_direct_routing", "host_gw", "bridge", "veth_pair", "proxy_arp", "macvlan")
 """Modes that a lab of containers shows on any kernel that podnet's own labs need."""
@@ -50,15 +47,6 @@ for path in /run/netns/*; do if [ -e "$path" ]; then ip -n "${path##*/}" route f
 WRITING = Lock()
 WHOLE = ("podnet/verify",)
 """What is run: what catches nearly all faults; and all of it, where that finds nothing, and on healthy labs."""
-
-
-class Near(At):
-    """A lab of containers, whose hosts are entered without starting `podnet lab exec` for each of many commands."""
-
-    def try_sh(self, host: str, script: str) -> Done:
-        words = containers.inside(named(self.name), host, ["sh", "-euc", script])
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        return Done(done.returncode, done.stdout, done.stderr)
 
 
 @dataclass(frozen=True)
@@ -152,8 +140,8 @@ def mend(at: At, mode: str, damage: Damage, *, vms: bool) -> None:
         wire.keep(at, VICTIM, vms=vms)
     if damage.undo:
         at.sh(VICTIM, damage.undo)
-    if at.differences(VICTIM, mode):
-        # What an apply would do there, without starting pyinfra; which is asked where keys must be told as well.
+    if at.differences(VICTIM, mode) and not at.possible(VICTIM, mode).peers:
+        # What an apply would do there, without starting pyinfra; which is asked where peers' keys must be told as well.
         at.carry_out(VICTIM, at.todo(VICTIM, mode))
     if at.differences(VICTIM, mode):
         at.into(mode)
@@ -165,7 +153,7 @@ def mend(at: At, mode: str, damage: Damage, *, vms: bool) -> None:
 
 def lab(name: str, mode: str, *, vms: bool) -> At:
     """Make the lab that a mode is shown on."""
-    at = (At if vms else Near)(f"{name}-{mode}"[:20].replace("_", "-").rstrip("-"))
+    at = At(f"{name}-{mode}"[:20].replace("_", "-").rstrip("-"))
     at.up("--hosts", "3", "--segments", "2" if mode in TWO_SEGMENTS else "1", *(["--vms"] if vms else []))
     at.into(mode)
     return at

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,9 @@ from podnet.differences import differences
 from podnet.facts import node
 from podnet.inventory import read
 from podnet.keys import resolve
+from podnet.labs import lab
+from podnet.labs.error import LabError
+from podnet.labs.home import named
 from podnet.operations.writing import script
 from podnet.plan import plan
 from podnet.section import Section
@@ -119,7 +123,16 @@ class At:
         return done.out
 
     def try_sh(self, host: str, script: str) -> Done:
-        return run("podnet", "lab", "exec", "--name", self.name, host, "--", "sh", "-euc", script)
+        """Run what `podnet lab exec` becomes: thousands of times a Python less is started."""
+        command = ["sh", "-euc", script]
+        if os.geteuid() != 0:
+            return run("podnet", "lab", "exec", "--name", self.name, host, "--", *command)
+        try:
+            words = lab.inside(named(self.name), host, command)
+        except LabError as e:
+            return Done(1, "", str(e))
+        done = subprocess.run(words, cwd=CLONE, capture_output=True, text=True, input="", check=False)
+        return Done(done.returncode, done.stdout, done.stderr)
 
     def apply(self, deploy: str = "deploys/vxlan.py", *options: str, inventory: Path | None = None) -> Applied:
         """Run a deploy unattended."""

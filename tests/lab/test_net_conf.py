@@ -46,6 +46,8 @@ def test_hosts_become_what_the_file_says(
     assert held == subnets
     done = at.verify(mode="", inventory=file)
     assert done.code == 0, done.said
+    switched = at.verify("--disruptive", "podnet/verify/disruptive/test_switch.py", mode="", inventory=file)
+    assert switched.code == 0, switched.said
     assert at.into("net_conf", inventory=file).unchanged == {*HOSTS}
     refused = at.apply(f"deploys/{'vxlan' if mode == 'host_gw' else 'host_gw'}.py", inventory=file)
     assert refused.code != 0

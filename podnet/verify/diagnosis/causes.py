@@ -20,9 +20,9 @@ from podnet.marks import Marks
 from podnet.plan import FORWARD_ALL, compare
 from podnet.state import MAIN, Chain, Ipip, Item, Link, Route, State, Veth, Vxlan, Wireguard
 from podnet.verify.diagnosis.evidence import Evidence
-from podnet.verify.diagnosis.refusals import Packet
+from podnet.verify.diagnosis.refusals import ICMP, Packet
 
-ICMP, IPIP, UDP = 1, 4, 17
+IPIP, UDP = 4, 17
 STRICT = 1
 KERNELS_RULES = (0, 32766, 32767)
 """The priorities of the rules that every host has."""
@@ -74,13 +74,14 @@ class End:
 
 @dataclass(frozen=True)
 class Trip:
-    """A pair that fails. `size`: with packets of this size, where smaller ones may well pass."""
+    """A pair that fails. `size`: with packets of this size, where smaller ones may well pass; `protocol`: by this."""
 
     cluster: Cluster
     hosts: Mapping[str, Host]
     source: End
     target: End
     size: int | None = None
+    protocol: int = ICMP
 
     @property
     def crosses(self) -> bool:
@@ -150,7 +151,7 @@ def _rules(have: Chain, want: Chain) -> Iterator[str]:
 
 def causes(trip: Trip) -> list[Cause]:
     """Return what is wrong on the way, the first of it first."""
-    stages = (_walk, _lost, _remembered, _unanswered, _beside)
+    stages = (_walk, _lost, _remembered, _uncounted, _unanswered, _beside)
     return next((found for stage in stages if (found := [*dict.fromkeys(stage(trip))])), [])
 
 
@@ -258,8 +259,8 @@ def _is_on(devs: Container[str], item: Item) -> bool:
 def _policy(trip: Trip, host: Host) -> Iterator[Cause]:
     """Find rules of policy routing that send the pods' packets elsewhere than the main table would."""
     for rule in host.more.rules:
-        pairs = [(trip.source, trip.target), (trip.target, trip.source)]
-        if rule["priority"] not in KERNELS_RULES and any(_sends(rule, a.pod.address, b.pod.address) for a, b in pairs):
+        sent = any(_sends(rule, a.pod.address, b.pod.address) for a, b in _both_ways(trip))
+        if rule["priority"] not in KERNELS_RULES and sent:
             said = " ".join(f"{key} {value}" for key, value in rule.items() if value is not None)
             yield Cause(
                 host.node.name,
@@ -399,11 +400,15 @@ def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[
     yield from space.differing("sysctls", lambda item: place(item) == FORWARD_ALL)
     yield from space.differing("sysctls", lambda item: place(item) in stopping)
     yield from _reverse(host, devs)
-    packets = _packets(trip)
+    outer = _carrying(trip)
+    packets = _inner(trip) + outer
     for refusal in host.more.refusals:
         rise = host.more.risen.get(refusal.key, 0)
         if rise > 0 and refusal.may_take(packets):
             what = f"firewall: {refusal.where} has refused {rise} packets just now: {refusal.words}"
+            yield Cause(name, what, refusal.look)
+        elif refusal.packets is None and refusal.plain and refusal.may_take(outer if refusal.local else packets):
+            what = f"firewall: {refusal.where} refuses such packets, and does not count them: {refusal.words}"
             yield Cause(name, what, refusal.look)
     yield from space.differing("chains")
     yield from space.differing("openings")
@@ -430,15 +435,19 @@ def _filter(host: Host, dev: str) -> int:
     return max(host.more.number(f"net/ipv4/conf/{each}/rp_filter") for each in ("all", dev))
 
 
-def _packets(trip: Trip) -> list[Packet]:
-    """Name the packets of this trip: the pods', and those that carry them."""
-    ends = [(trip.source, trip.target), (trip.target, trip.source)]
-    seen = [Packet(a.pod.address, b.pod.address, ICMP) for a, b in ends]
+def _inner(trip: Trip) -> list[Packet]:
+    """Name the pods' own packets, there and back."""
+    return [Packet(a.pod.address, b.pod.address, trip.protocol) for a, b in _both_ways(trip)]
+
+
+def _carrying(trip: Trip) -> list[Packet]:
+    """Name the packets between nodes that carry them, there and back; none if there is no tunnel."""
     carrier = _carrier(trip)
-    if carrier:
-        _, protocol, port = carrier
-        seen += [Packet(a.node.ip, b.node.ip, protocol, port) for a, b in ends]
-    return seen
+    return [Packet(a.node.ip, b.node.ip, *carrier[1:]) for a, b in _both_ways(trip)] if carrier else []
+
+
+def _both_ways(trip: Trip) -> tuple[tuple[End, End], tuple[End, End]]:
+    return (trip.source, trip.target), (trip.target, trip.source)
 
 
 def _carrier(trip: Trip) -> tuple[str, int, int | None] | None:
@@ -466,7 +475,7 @@ def _lost(trip: Trip) -> Iterator[Cause]:
     if not trip.crosses:
         return
     carrier = _carrier(trip)
-    for a, b in ((trip.source, trip.target), (trip.target, trip.source)):
+    for a, b in _both_ways(trip):
         one, other = trip.hosts[a.node.name], trip.hosts[b.node.name]
         if carrier:
             dev, protocol, port = carrier
@@ -499,7 +508,7 @@ def _lost_bare(trip: Trip, a: End, b: End) -> bool:
 
 def _remembered(trip: Trip) -> Iterator[Cause]:
     """Find what a pod remembers of a way that is larger by now."""
-    for end, other in ((trip.source, trip.target), (trip.target, trip.source)):
+    for end, other in _both_ways(trip):
         netns = pods.netns(end.pod, trip.cluster.marks)
         way = trip.hosts[end.node.name].more.ways.get(f"{netns} {other.pod.address}")
         if trip.size and way and way.mtu and way.mtu < trip.size:
@@ -507,9 +516,18 @@ def _remembered(trip: Trip) -> Iterator[Cause]:
             yield Cause(end.node.name, what, f"ip -n {netns} route get {other.pod.address}")
 
 
+def _uncounted(trip: Trip) -> Iterator[Cause]:
+    """Name what may refuse packets that pass through, and neither counts them nor says only what is understood here."""
+    for node in dict.fromkeys((trip.source.node, trip.target.node)):
+        for refusal in trip.hosts[node.name].more.refusals:
+            if refusal.packets is None and not refusal.local and refusal.may_take(_inner(trip)):
+                what = f"firewall: {refusal.where} may refuse these packets; it does not count them: {refusal.words}"
+                yield Cause(node.name, what, refusal.look)
+
+
 def _unanswered(trip: Trip) -> Iterator[Cause]:
     """Find neighbours that do not answer: mostly what follows from something else, hence asked last."""
-    for end, other in ((trip.source, trip.target), (trip.target, trip.source)):
+    for end, other in _both_ways(trip):
         host, netns = trip.hosts[end.node.name], pods.netns(end.pod, trip.cluster.marks)
         inside = host.have.pods.get(netns, State())
         space = Space(end.node.name, State(), inside, trip.cluster.marks, netns)

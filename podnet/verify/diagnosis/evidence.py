@@ -14,7 +14,7 @@ from typing import Any
 from podnet.facts import sysctls
 from podnet.state import Sysctl
 from podnet.verify.diagnosis import refusals
-from podnet.verify.diagnosis.refusals import Refusal
+from podnet.verify.diagnosis.refusals import ICMP, Refusal
 from podnet.verify.mesh.probe import HEADERS
 
 MARK = "==further=="
@@ -36,13 +36,24 @@ SAVERS = {
 }
 
 
+KNOCK = """use Socket;
+my ($protocol, $to) = ($ARGV[0], pack_sockaddr_in(9, inet_aton($ARGV[1])));
+socket(my $socket, PF_INET, $protocol == 6 ? SOCK_STREAM : SOCK_DGRAM, 0) or die;
+$protocol == 6 ? connect($socket, $to) : send($socket, "podnet", 0, $to);"""
+"""Sends one packet of TCP or UDP to the port of RFC 863, where nobody listens: firewalls count it all the same."""
+
+
 @dataclass(frozen=True)
 class Ping:
-    """A ping to be repeated: from the pod in `netns`; `size` in bytes on the wire, not to be fragmented."""
+    """A ping to be repeated: from the pod in `netns`; `size` in bytes on the wire, not to be fragmented.
+
+    With the `protocol` of TCP or UDP a packet of that is sent instead.
+    """
 
     netns: str
     target: IPv4Address
     size: int | None = None
+    protocol: int = ICMP
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,8 @@ def _asked(to: object, netns: str = "") -> Iterator[str]:
 
 
 def _ping(ping: Ping) -> str:
+    if ping.protocol != ICMP:
+        return f"timeout {WINDOW} ip netns exec {ping.netns} perl -e '{KNOCK}' {ping.protocol} {ping.target}"
     size = f" -M do -s {ping.size - HEADERS}" if ping.size else ""
     return f"ip netns exec {ping.netns} ping -n -q -c {PINGS} -i {INTERVAL} -w {WINDOW}{size} {ping.target}"
 

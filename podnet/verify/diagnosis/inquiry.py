@@ -14,6 +14,7 @@ from podnet.verify import capture
 from podnet.verify.diagnosis import evidence
 from podnet.verify.diagnosis.causes import End, Host, Trip, cables_of, causes
 from podnet.verify.diagnosis.evidence import Evidence, Ping
+from podnet.verify.diagnosis.refusals import ICMP
 from podnet.verify.fleet import Answer, Fleet
 
 TUNNELS = (Vxlan, Ipip, Wireguard)
@@ -23,12 +24,16 @@ MOST = 8
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong between two pods, NODE/POD each, or a node and a pod; the packets' size if it is about that."""
+    """What is wrong between two pods, NODE/POD each, or a node and a pod; the packets' size if it is about that.
+
+    `protocol` is the number of what fails.
+    """
 
     source: str
     target: str
     said: str
     size: int | None = None
+    protocol: int = ICMP
 
 
 class Explains(Protocol):
@@ -80,7 +85,7 @@ class Inquiry:
             if end.node.name in self._silent:
                 return f"\n  cause: {self._silent[end.node.name]}"
         source, target = ends
-        found = causes(Trip(self.fleet.cluster, self._hosts, source, target, problem.size))
+        found = causes(Trip(self.fleet.cluster, self._hosts, source, target, problem.size, problem.protocol))
         if not found:
             unread = [said for end in ends if (said := self._unread.get(end.node.name))]
             also = f" (further tables were not read: {unread[0]})" if unread else ""
@@ -151,12 +156,12 @@ class Inquiry:
         there = [
             netns for pod in node.pods if (netns := pods.netns(pod, marks)) in have.pods and have.pods[netns].links
         ]
-        trips = [(*ends, problem.size) for problem in again if (ends := self._ends(problem))]
+        trips = [(*ends, problem.size, problem.protocol) for problem in again if (ends := self._ends(problem))]
         # Both ends ping: so both count for as long, and each direction is tried.
-        trips += [(target, source, size) for source, target, size in trips]
+        trips += [(target, source, size, protocol) for source, target, size, protocol in trips]
         pings = [
-            Ping(netns, target.pod.address, size)
-            for source, target, size in dict.fromkeys(trips)
+            Ping(netns, target.pod.address, size, protocol)
+            for source, target, size, protocol in dict.fromkeys(trips)
             if source.node == node and (netns := pods.netns(source.pod, marks)) in there
         ]
         peers = {each.node.ip for trip in trips for each in trip[:2]} - {node.ip}

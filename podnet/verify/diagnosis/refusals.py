@@ -18,6 +18,8 @@ REFUSING = {"DROP", "REJECT"}
 COUNTED = re.compile(r"\[(\d+):\d+\] (-A (\S+) .*)")
 POLICY = re.compile(r":(\S+) (\S+) \[(\d+):\d+\]")
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress", "egress")
+ICMP = 1
+LOCAL = {"input", "output"}
 PROTOCOLS = {"icmp": 1, "ipencap": 4, "ipip": 4, "tcp": 6, "udp": 17}
 
 
@@ -35,7 +37,8 @@ class Packet:
 class Refusal:
     """A rule or a policy by which packets are lost: where, its words, and how many it took (None: it does not count).
 
-    `asks` are the conditions that are understood: (what, negated, value).
+    `asks` are the conditions that are understood: (what, negated, value); `plain` if there are some, and no others.
+    `local` if it only meets what comes to the host itself or from it.
     """
 
     where: str
@@ -43,6 +46,8 @@ class Refusal:
     look: str
     packets: int | None
     asks: tuple[tuple[str, bool, str], ...] = field(default=(), compare=False)
+    plain: bool = False
+    local: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -96,8 +101,9 @@ def _asks(words: list[str]) -> Iterator[tuple[str, bool, str]]:
 def of_nft(said: str, beside_iptables: bool) -> Iterator[Refusal]:  # noqa: FBT001  # named by its callers
     """Read what `nft -j list ruleset` printed, without what iptables made there if it tells that itself."""
     items = [next(iter(item.items())) for item in json.loads(said)["nftables"]]
+    local = {_chain(entry) for kind, entry in items if kind == "chain" and entry.get("hook") in LOCAL}
     for kind, entry in items:
-        place = (entry.get("family"), entry.get("table"), entry.get("chain", entry.get("name")))
+        place = _chain(entry)
         if kind not in {"chain", "rule"} or of(ANY_TABLE, str(place[1])):
             continue
         if beside_iptables and place[0] == "ip" and place[1] in {"filter", "nat", "mangle", "raw", "security"}:
@@ -105,13 +111,19 @@ def of_nft(said: str, beside_iptables: bool) -> Iterator[Refusal]:  # noqa: FBT0
         where = "nft {} {} {}".format(*place)
         look = "nft -a list chain {} {} {}".format(*place)
         if kind == "chain" and entry.get("policy") == "drop" and entry.get("hook") in HOOKS:
-            yield Refusal(where, "policy drop", look, None)
+            yield Refusal(where, "policy drop", look, None, local=place in local)
         if kind == "rule" and not of(ANY_ALIAS, str(entry.get("comment", ""))):
             verdicts = [word for part in entry["expr"] for word in part if word in {"drop", "reject"}]
             if verdicts:
                 counts = [part["counter"]["packets"] for part in entry["expr"] if part.get("counter")]
                 words = f"rule handle {entry['handle']}: {verdicts[0]}"
-                yield Refusal(where, words, look, counts[0] if counts else None, tuple(_nft_asks(entry["expr"])))
+                asks = tuple(_nft_asks(entry["expr"]))
+                plain = 0 < len(asks) == sum("match" in part for part in entry["expr"])
+                yield Refusal(where, words, look, counts[0] if counts else None, asks, plain, place in local)
+
+
+def _chain(entry: Mapping[str, Any]) -> tuple[object, object, object]:
+    return (entry.get("family"), entry.get("table"), entry.get("chain", entry.get("name")))
 
 
 NFT_WORDS = {

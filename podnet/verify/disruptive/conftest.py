@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from podnet.errors import ClusterError
+from podnet.inventory import spelled_out
 from podnet.verify.disruptive.operating import Arrangement, Operator
 from podnet.verify.fleet import Fleet
 from podnet.verify.plugin import DATA, DISRUPTIVE, SSH_CONFIG, inventory_of
@@ -26,7 +27,7 @@ def operator(fleet: Fleet, pytestconfig: pytest.Config, tmp_path_factory: pytest
     """Return who changes the hosts, if they are in the mode that is said; in the end look whether they still are."""
     operator = Operator(
         hosts=fleet,
-        given=Arrangement(pytestconfig.stash[DATA], pytestconfig.getoption("mode")),
+        given=Arrangement(spelled_out(pytestconfig.stash[DATA]), pytestconfig.getoption("mode")),
         source=inventory_of(pytestconfig),
         folder=tmp_path_factory.mktemp("operator"),
         disconnect=pytestconfig.stash[SSH_CONFIG].disconnect,
