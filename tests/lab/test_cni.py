@@ -177,7 +177,8 @@ def test_a_reboot_frees_what_containers_had(at: At) -> None:
     assert at.sh("node1", f"ls {STORE}").split() == [*pods, "10.244.1.4", "last_reserved_ip.0", "lock"]
     at.reboot("node1")
     at.back("node1")
-    assert at.sh("node1", f"ls {STORE}").split() == [*pods, "last_reserved_ip.0", "lock"]
+    # podman's package has systemd empty the whole store, and with it goes where host-local would go on.
+    assert {*at.sh("node1", f"ls {STORE}").split()} - {"last_reserved_ip.0"} == {*pods, "lock"}
     assert at.sh("node1", f"cat -A {STORE}/10.244.1.2") == "podnet-pod1^M$\neth0"
     assert at.differences("node1") == []
     at.sh("node1", "ip netns add box")
