@@ -20,6 +20,7 @@ from podnet.verify.mesh.probe import HEADERS
 MARK = "==further=="
 PINGS, INTERVAL, WINDOW = 6, 0.2, 2
 """How often, and within how many seconds, the pings are repeated whose way the counters show."""
+AT_MOST = 10  # seconds for the same by TCP and UDP: on an emulated processor Perl takes long to start
 SETTINGS = (
     "net/ipv4/ip_forward",
     "net/ipv4/conf/*/rp_filter",
@@ -36,11 +37,15 @@ SAVERS = {
 }
 
 
-KNOCK = """use Socket;
+KNOCK = """use strict;
+use Socket qw(:DEFAULT SOCK_NONBLOCK);
 my ($protocol, $to) = ($ARGV[0], pack_sockaddr_in(9, inet_aton($ARGV[1])));
-socket(my $socket, PF_INET, $protocol == 6 ? SOCK_STREAM : SOCK_DGRAM, 0) or die;
-$protocol == 6 ? connect($socket, $to) : send($socket, "podnet", 0, $to);"""
-"""Sends one packet of TCP or UDP to the port of RFC 863, where nobody listens: firewalls count it all the same."""
+for (1 .. $ARGV[2]) {
+    socket(my $socket, PF_INET, ($protocol == 6 ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK, 0) or die;
+    $protocol == 6 ? connect($socket, $to) : send($socket, "podnet", 0, $to);
+    select(undef, undef, undef, $ARGV[3]);
+}"""
+"""Sends packets of TCP or UDP to the port of RFC 863, where nobody listens: firewalls count them all the same."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,8 @@ def _asked(to: object, netns: str = "") -> Iterator[str]:
 
 def _ping(ping: Ping) -> str:
     if ping.protocol != ICMP:
-        return f"timeout {WINDOW} ip netns exec {ping.netns} perl -e '{KNOCK}' {ping.protocol} {ping.target}"
+        how = f"{ping.protocol} {ping.target} {PINGS} {INTERVAL}"
+        return f"timeout {AT_MOST} ip netns exec {ping.netns} perl -e '{KNOCK}' {how}"
     size = f" -M do -s {ping.size - HEADERS}" if ping.size else ""
     return f"ip netns exec {ping.netns} ping -n -q -c {PINGS} -i {INTERVAL} -w {WINDOW}{size} {ping.target}"
 
