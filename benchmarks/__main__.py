@@ -5,6 +5,7 @@ With numbers, labs of so many hosts are measured and nothing is written: `.venv/
 
 import os
 import platform
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,4 +89,6 @@ def main(*words: str) -> None:
 
 
 if __name__ == "__main__":
+    # Who is told to end takes labs away, and gives settings back.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     main(*sys.argv[1:])

@@ -99,7 +99,10 @@ def podnet(place: Place) -> list[Command]:
 def openssh(place: Place) -> list[Command]:
     """Send each host its finished batch, all at once: who does less has not done it."""
     return [
-        Command(["ssh", "-F", place.ssh_config, host, "sh"], given=place.folder / f"{host}.sh") for host in place.hosts
+        Command(
+            ["ssh", "-F", place.ssh_config, "-o", "ControlPath=none", host, "sh"], given=place.folder / f"{host}.sh"
+        )
+        for host in place.hosts
     ]
 
 
@@ -120,8 +123,18 @@ def ansible_loop(place: Place) -> list[Command]:
 
 def mitogen(place: Place) -> list[Command]:
     """Have Ansible render and send the batch by mitogen."""
+    # It keeps connections itself; a master of ssh's would live on for a minute after it.
+    alone = f"-F {place.ssh_config} -o ControlPath=none"
     (plugins,) = (ANSIBLE.parent.parent / "lib").glob("python3*/site-packages/ansible_mitogen/plugins/strategy")
-    return [_playbook(place, "whole.yml", ANSIBLE_STRATEGY_PLUGINS=str(plugins), ANSIBLE_STRATEGY="mitogen_linear")]
+    return [
+        _playbook(
+            place,
+            "whole.yml",
+            ANSIBLE_STRATEGY_PLUGINS=str(plugins),
+            ANSIBLE_STRATEGY="mitogen_linear",
+            ANSIBLE_SSH_ARGS=alone,
+        )
+    ]
 
 
 def mitogen_loop(place: Place) -> list[Command]:
