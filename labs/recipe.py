@@ -100,7 +100,8 @@ CONTAINER = Form(
         *MASKED,
         *("systemd-udevd.service", "systemd-udev-trigger.service"),
         *("systemd-udevd-control.socket", "systemd-udevd-kernel.socket"),
-        *("podman.socket", "podman-restart.service", "podman-auto-update.service", "podman-auto-update.timer"),
+        *("podman.service", "podman.socket", "podman-restart.service"),
+        *("podman-auto-update.service", "podman-auto-update.timer"),
     ),
 )
 
