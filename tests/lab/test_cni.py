@@ -154,7 +154,7 @@ def test_whoever_comes_second_does_without(crowded: At) -> None:
     files = ["\n".join([f"cat >/run/crowd/{to} <<'LINES'", *lines, "LINES"]) for to, lines in scripts.items()]
     at.sh("node1", "\n".join(files))
     take = f"sh -eu -s {STORE} </run/crowd/{{}} 2>/dev/null && echo {{}}"
-    taking = f"seq -f 10.244.1.%g 63 -1 4 | xargs -P {PARALLEL} -I '{{}}' sh -c '{take} || true'"
+    taking = f"seq -f 10.244.1.%g 63 -1 4 | xargs -P {PARALLEL} -I '{{}}' sh -c '{take} || test $? = 1'"
     with ThreadPoolExecutor() as threads:
         plugins = threads.submit(at.sh, "node1", adding)
         pods = threads.submit(at.sh, "node1", taking).result().split()
