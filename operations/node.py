@@ -92,7 +92,7 @@ def converge(
         return
     want, reasons = telling.settle(want, have, mine)
     if cluster is not None:
-        want = boot.fitted(want, cluster, cluster.node(host.name), have.firewall)
+        want = boot.fitted(want, cluster, cluster.node(host.name), have)
     if reasons := obstacles(want, have, cluster, host.name, cut_off=cut_off) + reasons:
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return

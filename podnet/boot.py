@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from podnet import marks as places
+from podnet import nics, spell
 from podnet.batch import sections
 from podnet.cluster import Cluster, Node
 from podnet.firewall import Firewall
 from podnet.marks import FOR_OTHERS, LINE, Marks, of_place
-from podnet.plan import plan
+from podnet.plan import NEW_NETNS, plan
 from podnet.rendering import render
 from podnet.section import Section
-from podnet.state import Device, File, Loan, State, Symlink, Sysctl, newborn
+from podnet.state import Before, Device, File, Loan, State, Symlink, Sysctl, Vf, newborn
 from podnet.support import MODULES, supported
 
 PATIENCE = 60
@@ -45,21 +46,21 @@ class Step:
     further: bool = False
 
 
-def fitted(want: State, cluster: Cluster, me: Node, host: Firewall) -> State:
+def fitted(want: State, cluster: Cluster, me: Node, have: State) -> State:
     """Say the files that go with `want` by what the host filters with: at boot nobody looks before it is spoken to.
 
-    The keys that `want` names are known by now, too.
+    The keys that `want` names are known by now, too, and so is which NICs of the host's it lends, and what they were.
     """
-    if not want.files or (host == Firewall() and not want.peers):
+    if not want.files or (have.firewall == Firewall() and not want.peers and not want.vfs):
         return want  # they say so already
     live = replace(want, files=frozenset(item for item in want.files if of_place(item.path) in FOR_OTHERS))
-    return live | files(live, cluster, me, host)
+    return live | files(nics.placed(live, have, cluster.marks), cluster, me, have.firewall)
 
 
 def files(want: State, cluster: Cluster, me: Node, host: Firewall = Firewall()) -> State:  # noqa: B008  # a value
     """Compute the files that go with `want`, which bears its marks already; none if nothing is wanted."""
-    if want == State() or any(isinstance(link, Loan) for pod in want.pods.values() for link in pod.links):
-        return State()  # a NIC on loan: at boot nobody knows its name, nor whether its VF has been made
+    if want == State():
+        return State()
     devices = sorted(link.dev for link in want.links)
     settings = sorted(want.sysctls, key=lambda item: item.key)
     templates = {
@@ -79,6 +80,8 @@ def files(want: State, cluster: Cluster, me: Node, host: Firewall = Firewall()) 
         "script": cluster.marks.place(places.SCRIPT),
         "node": me,
         "patience": PATIENCE,
+        "loans": [(netns, loan) for netns, pod in sorted(want.pods.items()) for loan in nics.lent(pod)],
+        "pfs": sorted({vf.pf for vf in _lent(want).values()}),
         "steps": [*steps(want, cluster.marks, host)],
         "modules": modules,
         "settings": settings,
@@ -98,15 +101,45 @@ def files(want: State, cluster: Cluster, me: Node, host: Firewall = Firewall()) 
 
 def steps(want: State, mine: Marks, host: Firewall = Firewall()) -> Iterator[Step]:  # noqa: B008  # a value
     """Spell how a host that holds nothing comes to hold `want`, so that it can be repeated."""
-    bare = replace(BARE, firewall=host)
+    lending = [netns for netns, pod in sorted(want.pods.items()) if nics.lent(pod)]
+    for netns in lending:
+        yield Step(f"ip netns add {netns}", unless=f"namespace {netns}")
+        for loan in nics.lent(want.pods[netns]):
+            yield from _lend(loan, netns, _lent(want).get(loan.nic))
+    bare = replace(BARE, firewall=host, pods=dict.fromkeys(lending, NEW_NETNS))
     # What settings were is known from the first apply, and must not be noted again.
     nothing: frozenset[Sysctl] = frozenset()
-    for section in sections(replace(plan(want, bare, mine), saved=nothing, noted=nothing, keep=nothing)):
+    pods = {netns: pod.only(lambda item: not isinstance(item, Loan), "links") for netns, pod in want.pods.items()}
+    rest = replace(want, vfs=frozenset(), pods=pods)
+    for section in sections(replace(plan(rest, bare, mine), saved=nothing, noted=nothing, keep=nothing)):
         yield from _openings(section, mine) if section.lines[:1] and OPENS in section.lines[0] else _repeatable(section)
     # What `supported` leaves out for want of a place may have one on this host.
     for enter, space in (("", want), *((f"ip netns exec {netns} ", pod) for netns, pod in sorted(want.pods.items()))):
         if left_out := sorted(space.sysctls - supported(space, BARE).sysctls, key=lambda item: item.key):
             yield Step(f"{enter}{ONLY_IF_THERE}", tuple(f"{item.path} = {item.value}" for item in left_out))
+
+
+def _lent(want: State) -> dict[str, Vf]:
+    """Name the virtual functions that pods have, as far as their PFs are known, by their PCI addresses."""
+    loans = {loan.nic for pod in want.pods.values() for loan in nics.lent(pod)}
+    return {vf.nic: vf for vf in want.vfs if vf.pf and vf.nic in loans}
+
+
+def _lend(loan: Loan, netns: str, vf: Vf | None) -> Iterator[Step]:
+    """Spell how a NIC, whatever its name is at that boot, comes into a pod, with the note that it had before."""
+    done = f"bears {netns} {loan.dev} {loan.mac}"
+    for line in spell.plant(replace(loan, at=f"$(nic {loan.nic})"), netns):
+        yield Step(f"ip {line}", unless=f"inside {netns} {loan.dev}")
+    for line in _imposed(vf, loan.before) if vf else ():
+        yield Step(f"ip {line}", unless=done)
+    yield Step(f"ip -n {netns} -batch -", tuple(spell.settle(loan)), unless=done)
+
+
+def _imposed(vf: Vf, before: Before | None) -> list[str]:
+    """Spell what the PF imposes: on a VF that was just made, and on one of which somebody says again what it was."""
+    first = replace(vf, mac=nics.NO_MAC, vlan=0, qos=0, max_tx_rate=0, spoofchk=True, trust=False, state="auto")
+    was = replace(before.vf, pf=vf.pf, index=vf.index) if before and before.vf else first
+    return [*dict.fromkeys([*spell.change(first, vf), *spell.change(was, vf)])]
 
 
 def _openings(section: Section, mine: Marks) -> Iterator[Step]:
@@ -170,7 +203,7 @@ def _loaded(command: str) -> str:
 def _modules(want: State) -> list[str]:
     """Name the modules that the kernel should have ready: those of devices it would load by itself, later."""
     spaces = [want, *want.pods.values()]
-    kinds = {link.KIND for space in spaces for link in space.links if isinstance(link, Device)}
+    kinds = {link.KIND for space in spaces for link in space.links if isinstance(link, Device)} - {Loan.KIND}
     fou = {FOU for space in spaces if space.fous}
     settings = supported(want, BARE).sysctls
     return sorted(

@@ -65,9 +65,8 @@ class Numbers:
     largest packet is smaller than the underlay's. `wire` says for two nodes how their pods' packets cross: wrapped,
     or None where they are to be seen as they are. Without `across`, or where pods have a wire of their own
     (`elsewhere`), nothing may be seen at all. Where packets leave or enter a node's pods they pass a device of the
-    kernel's kind `switch`, if there is one; those of two pods of a node are switched there and not counted. Without
-    `comes_back` an apply is needed after a reboot. `refuses`: not only a pod's own device refuses a larger packet, but
-    so do those by which its node sends.
+    kernel's kind `switch`, if there is one; those of two pods of a node are switched there and not counted.
+    `refuses`: not only a pod's own device refuses a larger packet, but so do those by which its node sends.
     """
 
     same_node: int
@@ -76,7 +75,6 @@ class Numbers:
     less: int = 0
     wire: Callable[[Node, Node], Wrapping | None] = lambda _, __: None
     elsewhere: bool = False
-    comes_back: bool = True
     refuses: bool = True
     switch: str = ""
 
@@ -150,7 +148,7 @@ NUMBERS = {
     "ipvlan": Numbers(64, 64, APART),
     "macvlan": Numbers(64, 64, APART),
     "proxy_arp": Numbers(63, 62, ROUTED),
-    "sriov": Numbers(64, 64, APART, elsewhere=True, comes_back=False),
+    "sriov": Numbers(64, 64, APART, elsewhere=True),
     "udp": Numbers(64, 62, ROUTED, 28, always(FOU), switch="bridge"),
     "veth_pair": Numbers(64, None, APART),
     "vxlan": Numbers(64, 62, ROUTED, 50, always(VXLAN), switch="bridge"),

@@ -20,7 +20,7 @@ def test_kernel_holds_exactly_the_computed_state(
 
     The key of a peer that `--hosts` does not name is believed.
     """
-    here = boot.fitted(resolve(want[node.name], told, have), cluster, node, have.firewall)
+    here = boot.fitted(resolve(want[node.name], told, have), cluster, node, have)
     found = differences(here, have, cluster.marks)
     if found:
         pytest.fail("\n".join(f"{node.name}: {sentence}" for sentence in found), pytrace=False)

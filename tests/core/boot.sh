@@ -4,25 +4,9 @@
 # What is there already stays as it is, and what is missing is made.
 set -eu
 
-doing='waiting for the uplink'
+doing='waiting'
 trap 'if [ $? != 0 ]; then echo "podnet: failed at: $doing" >&2; fi' EXIT
 run() { doing=$*; echo "$doing"; "$@"; }
-
-ready() { [ -e /sys/class/net/eth0 ] && ip -o -4 addr show up dev eth0 to 192.168.56.11/32 | grep -q .; }
-waited=0
-until ready; do
-  if [ $waited = 0 ]; then echo 'podnet: waiting for eth0 to be up and to have 192.168.56.11'; fi
-  if [ $waited = 60 ]; then
-    echo 'podnet: eth0 is not up with the address 192.168.56.11 after 60 s; give it that address, or correct the inventory and apply again' >&2
-    exit 1
-  fi
-  sleep 1
-  waited=$((waited + 1))
-done
-
-# One at a time: an apply that finds this script running waits for its end.
-exec 9</etc/podnet/podnet.sh
-flock 9
 
 # Each says whether there is such a thing already.
 device() { [ -e "/sys/class/net/$1" ]; }
@@ -35,6 +19,28 @@ namespace() {
   if [ -e "/run/netns/$1" ] && [ "$(stat -f -c %T "/run/netns/$1")" != nsfs ]; then rm "/run/netns/$1"; fi
   [ -e "/run/netns/$1" ]
 }
+
+# Wait until a command succeeds: for what, what to do if it never does, the command. The patience is one for all.
+waited=0
+await() {
+  what=$1 instead=$2 told=
+  shift 2
+  until "$@"; do
+    if [ ! "$told" ]; then told=1; echo "podnet: waiting for $what"; fi
+    if [ $waited = 60 ]; then
+      echo "podnet: still no $what after 60 s; $instead, or correct the inventory and apply again" >&2
+      exit 1
+    fi
+    sleep 1
+    waited=$((waited + 1))
+  done
+}
+addressed() { [ -e "/sys/class/net/$1" ] && ip -o -4 addr show up dev "$1" to "$2/32" | grep -q .; }
+await 'eth0 that is up and has 192.168.56.11' 'give it that address' addressed eth0 192.168.56.11
+
+# One at a time: an apply that finds this script running waits for its end.
+exec 9</etc/podnet/podnet.sh
+flock 9
 
 run mkdir -p /var/lib/cni/networks/podnet
 run sh -eu -s /var/lib/cni/networks/podnet <<'LINES'

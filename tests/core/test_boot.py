@@ -14,25 +14,32 @@ from podnet.firewall import NFT, Base, Firewall
 from podnet.keys import resolve
 from podnet.marks import LINE, PLACES, SCRIPT, Marks
 from podnet.modes import vxlan, wireguard
+from podnet.nics import placed
 from podnet.section import Section
 from podnet.state import File, State, Symlink
 from tests.core import goldens
 from tests.core.examples import cluster
-from tests.core.kernel import Kernel, host
+from tests.core.kernel import Kernel, host, machine
 
 CLUSTER = cluster(pods=["a", "b"])
-MODES = [mode for mode in goldens.MODES if modes.wanted(goldens.mode(mode), CLUSTER, CLUSTER.node("node1")).files]
-"""Those that come back: a NIC on loan does not, see podnet.boot.files."""
+MODES = goldens.MODES
 
 
 def wanted(mode: str, of: Cluster = CLUSTER) -> State:
     """Say what node1 should hold in that mode, its files left out: after a reboot they are there anyway."""
-    return replace(modes.wanted(goldens.mode(mode), of, of.node("node1")), files=frozenset())
+    want = replace(modes.wanted(goldens.mode(mode), of, of.node("node1")), files=frozenset())
+    return placed(want, machine().see(want), of.marks)
+
+
+def fresh(mode: str) -> Kernel:
+    """Start a host with what the mode takes for granted."""
+    return machine() if mode == "sriov" else host()
 
 
 def text(place: str, mode: str = "vxlan", of: Cluster = CLUSTER) -> str:
     """Return what is left in that place in that mode."""
-    left = modes.wanted(goldens.mode(mode), of, of.node("node1")).files
+    want = modes.wanted(goldens.mode(mode), of, of.node("node1"))
+    left = boot.fitted(want, of, of.node("node1"), fresh(mode).see(want)).files
     (file,) = (file for file in left if isinstance(file, File) and marks.of_place(file.path) == place)
     return file.text
 
@@ -48,6 +55,10 @@ def there(kernel: Kernel, step: Step) -> bool:
             return kernel.holds("links", (dev,))
         case ["inside", netns, dev]:
             return kernel.pods[netns].holds("links", (dev,))
+        case ["bears", netns, rest]:
+            dev, mac = rest.split()
+            link = kernel.pods[netns].link(dev)
+            return bool(link.up and link.mac == mac)
         case ["namespace", netns]:
             return netns in kernel.pods
         case ["fou", port]:
@@ -63,24 +74,25 @@ def there(kernel: Kernel, step: Step) -> bool:
             raise AssertionError(step.unless)
 
 
+def called(kernel: Kernel, nic: str) -> str:
+    """Answer as the function `nic` does."""
+    return next(str(link.dev) for link in kernel.tables["links"] if nic in {getattr(link, "pci", ""), link.dev})
+
+
 def run(kernel: Kernel, steps: list[Step]) -> None:
     """Do what is not done yet."""
     for step in steps:
         if not there(kernel, step):
-            alone = re.fullmatch(r"(ip(?: -n \S+)?) ((?:link|netns add|fou) .*)", step.command)
-            section = Section(step.command, step.lines, further=step.further)
+            command = re.sub(r"\$\(nic (\S+)\)", lambda found: called(kernel, found[1]), step.command)
+            alone = re.fullmatch(r"(ip(?: -n \S+)?) ((?:link|netns add|fou) .*)", command)
+            section = Section(command, step.lines, further=step.further)
             kernel.run(Section(f"{alone[1]} -batch -", (alone[2],)) if alone else section)
-
-
-def test_pods_whose_nics_are_on_loan_wait_for_the_next_apply() -> None:
-    """Nothing is left that would run at boot: it could not know which NICs those were."""
-    assert {*goldens.MODES} - {*MODES} == {"sriov"}
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_bare_host_comes_to_hold_all(mode: str) -> None:
     """Nothing is missing, nothing is too much."""
-    kernel, want = host(), wanted(mode)
+    kernel, want = fresh(mode), wanted(mode)
     run(kernel, [*boot.steps(want, CLUSTER.marks)])
     assert differences(want, kernel.see(want)) == []
 
@@ -88,7 +100,7 @@ def test_a_bare_host_comes_to_hold_all(mode: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_run_again_it_changes_nothing(mode: str) -> None:
     """No line is refused, and the host is what it was."""
-    kernel, want = host(), wanted(mode)
+    kernel, want = fresh(mode), wanted(mode)
     steps = [*boot.steps(want, CLUSTER.marks)]
     run(kernel, steps)
     before = kernel.see(want)
@@ -104,7 +116,7 @@ def test_cut_anywhere_it_is_completed_when_run_again(mode: str) -> None:
     for end, step in enumerate(steps):
         whole = "iptables" in step.command or step.further  # one transaction, one process
         for lines in range(0 if whole else len(step.lines) or 1):
-            kernel = host()
+            kernel = fresh(mode)
             run(kernel, [*steps[:end], replace(step, lines=step.lines[:lines])] if step.lines else steps[:end])
             run(kernel, steps)
             assert differences(want, kernel.see(want)) == []
@@ -151,9 +163,9 @@ def test_the_script_is_good_shell(mode: str) -> None:
 
 def test_every_guard_is_a_function_of_the_script() -> None:
     """A word that the shell does not know would let everything be made twice."""
-    said = text(SCRIPT)
+    said = text(SCRIPT) + text(SCRIPT, "sriov")
     used = {step.unless.split()[0] for mode in MODES for step in boot.steps(wanted(mode), CLUSTER.marks) if step.unless}
-    assert used - {"["} == {"device", "inside", "namespace", "fou", "rule"}
+    assert used - {"["} == {"bears", "device", "inside", "namespace", "fou", "rule"}
     for function in used - {"["}:
         assert re.search(rf"^{function}\(\) ", said, re.MULTILINE), function
 
@@ -166,8 +178,9 @@ def test_the_script_is_as_reviewed() -> None:
 def test_the_script_waits_for_this_nodes_address() -> None:
     """On its uplink, with an end and a sentence."""
     said = text(SCRIPT)
-    assert "ip -o -4 addr show up dev eth0 to 192.168.56.11/32" in said
-    assert f"eth0 is not up with the address 192.168.56.11 after {boot.PATIENCE} s" in said
+    assert "addressed eth0 192.168.56.11" in said
+    assert "await 'eth0 that is up and has 192.168.56.11'" in said
+    assert f"after {boot.PATIENCE} s; $instead" in said
 
 
 def test_the_unit_outlasts_its_own_patience() -> None:
@@ -240,15 +253,15 @@ def test_a_host_is_spoken_to_in_the_words_of_its_own_firewall() -> None:
     opened = [step for step in told if step.unless.startswith("opened")]
     assert [step.unless for step in opened] == ["opened inet filter forward podnet", "opened ip own fwd podnet"]
     assert all(line.split()[2:5] == step.unless.split()[1:4] for step in opened for line in step.lines)
-    assert boot.fitted(want, CLUSTER, CLUSTER.node("node1"), seen).files != want.files
-    assert boot.fitted(want, CLUSTER, CLUSTER.node("node1"), Firewall()) == want
+    assert boot.fitted(want, CLUSTER, CLUSTER.node("node1"), State(firewall=seen)).files != want.files
+    assert boot.fitted(want, CLUSTER, CLUSTER.node("node1"), State()) == want
 
 
 def test_keys_are_those_that_were_told_when_the_script_is_left() -> None:
     """Peers by their keys, which do not change over a reboot, and the private key by its file."""
     want = modes.wanted(wireguard, CLUSTER, CLUSTER.node("node1"))
     told = {node.name: f"{node.name:A<43}=" for node in CLUSTER.nodes}
-    whole = boot.fitted(resolve(want, told, State()), CLUSTER, CLUSTER.node("node1"), Firewall())
+    whole = boot.fitted(resolve(want, told, State()), CLUSTER, CLUSTER.node("node1"), State())
     (script,) = (file.text for file in whole.files if isinstance(file, File) and file.path == Marks().place(SCRIPT))
     assert "key-of" not in script
     assert f"peer {told['node2']} endpoint 192.168.56.12:51820 allowed-ips 10.244.2.0/24" in script

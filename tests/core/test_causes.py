@@ -30,7 +30,7 @@ def trip(mode: str, changes: dict[str, Change] | None = None, more: dict[str, Ev
     of = cluster()
     hosts = {}
     for node in of.nodes:
-        want = boot.fitted(modes.wanted(goldens.mode(mode), of, node), of, node, State().firewall)
+        want = boot.fitted(modes.wanted(goldens.mode(mode), of, node), of, node, State())
         want = replace(want, files=frozenset())
         have = replace(want, sysctls=want.sysctls | {Sysctl("net/ipv6/conf/all/accept_ra", "1")})
         have = connected(replace(have, pods={netns: connected(pod) for netns, pod in have.pods.items()}))

@@ -197,11 +197,6 @@ def test_what_is_as_given_is_left_alone(tmp_path: Path) -> None:
     assert clumsy.left == []
 
 
-def test_modes_that_need_an_apply_after_a_reboot_are_named_as_data() -> None:
-    """Only those whose devices nobody finds again at boot."""
-    assert [name for name, numbers in NUMBERS.items() if not numbers.comes_back] == ["sriov"]
-
-
 def test_a_member_that_goes_leaves_a_smaller_cluster() -> None:
     """And one that moves has another address; the arrangement before is what it was."""
     given = Arrangement(hosts(), "vxlan")

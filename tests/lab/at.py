@@ -225,7 +225,7 @@ class At:
     def _settled(self, want: State, have: State, cluster: Cluster, host: str) -> State:
         """Fit what is wanted to the host; what it says itself of its key, and of its peers', is believed here."""
         own = have.keys.get(cluster.marks.alias)
-        return boot.fitted(resolve(want, {host: own} if own else {}, have), cluster, cluster.node(host), have.firewall)
+        return boot.fitted(resolve(want, {host: own} if own else {}, have), cluster, cluster.node(host), have)
 
     def carry_out(self, host: str, sections: list[Section]) -> None:
         """Run a part of that, as if the rest had been cut off."""

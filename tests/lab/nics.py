@@ -18,6 +18,15 @@ ip link set eth1 up
 udevadm settle
 """
 
+VFS_AT_BOOT = """
+cat >/etc/udev/rules.d/90-vfs.rules <<'RULE'
+ACTION=="add", SUBSYSTEM=="net", ENV{ID_NET_DRIVER}=="igb", ATTR{device/sriov_numvfs}="3"
+RULE
+printf '[Match]\\nName=eth1\\n[Network]\\nLinkLocalAddressing=no\\n' >/etc/systemd/network/eth1.network
+sync
+"""
+"""As the page has its reader make them."""
+
 
 def needed(mode: Mode) -> bool:
     """Whether a mode lends NICs to pods, which a lab of containers does not have."""

@@ -67,9 +67,7 @@ def test_host_whose_uplink_is_late_waits_for_its_address(at: At) -> None:
     applied(at, "vxlan")
     at.sh("node1", "ip link del flannel.1; ip addr del 192.168.56.11/24 dev eth0; systemctl stop podnet.service")
     at.sh("node1", "systemctl start --no-block podnet.service")
-    waiting = (
-        "journalctl --unit podnet --output cat | grep -c 'waiting for eth0 to be up and to have 192.168.56.11' || :"
-    )
+    waiting = "journalctl --unit podnet --output cat | grep -c 'waiting for eth0 that is up and has 192.168.56.11' || :"
     until(lambda: at.sh("node1", waiting) == "1\n", 10, "the unit waits")
     assert at.sh("node1", "systemctl is-active podnet.service || test $? = 3") == "activating\n"
     at.sh("node1", "ip addr add 192.168.56.11/24 dev eth0; ip route add default via 192.168.56.1")

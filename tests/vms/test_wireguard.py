@@ -40,7 +40,7 @@ def told_of(at: At, name: str) -> list[str]:
     want, cluster = at.wanted(name, "wireguard")
     have = node.parse(at.sh(name, node.script(**node.asked(want))).splitlines())
     whole = keys.resolve(want, {name: have.keys.get(cluster.marks.alias, "")}, have)
-    return differences(boot.fitted(whole, cluster, cluster.node(name), have.firewall), have, cluster.marks)
+    return differences(boot.fitted(whole, cluster, cluster.node(name), have), have, cluster.marks)
 
 
 def test_first_apply_costs_three_commands_and_the_next_one(at: At) -> None:

@@ -147,7 +147,7 @@ class Inquiry:
 
     def _host(self, node: Node, have: State, more: Evidence, told: Mapping[str, str]) -> Host:
         want = resolve(self.want[node.name], told, have)
-        want = boot.fitted(want, self.fleet.cluster, node, have.firewall)
+        want = boot.fitted(want, self.fleet.cluster, node, have)
         return Host(node, nics.placed(want, have, self.fleet.cluster.marks), have, more)
 
     def _script(self, node: Node, have: State, again: Iterable[Problem]) -> str:

@@ -41,7 +41,7 @@ def wrong_state(fleet: Fleet, want: dict[str, State]) -> list[str]:
     told = {name: key for name, state in have.items() if (key := state.keys.get(alias))}
     for node in fleet.nodes:
         if state := have.get(node.name):
-            here = boot.fitted(resolve(want[node.name], told, state), fleet.cluster, node, state.firewall)
+            here = boot.fitted(resolve(want[node.name], told, state), fleet.cluster, node, state)
             found = differences(here, state, fleet.cluster.marks)
             found += obstacles(want[node.name], state, fleet.cluster, node.name)
             problems += [f"{node.name}: {sentence}" for sentence in found]

@@ -20,12 +20,8 @@ BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 
 @pytest.fixture(scope="module")
 def rebooted(operator: Operator, pytestconfig: pytest.Config) -> list[str]:
-    """Reboot all hosts at once; return what is not as it should be when they are back.
-
-    A mode whose devices nobody finds again at boot leaves nothing to come back; the next apply makes it anew.
-    """
+    """Reboot all hosts at once; return what is not as it should be when they are back."""
     before = {name: answer.read() for name, answer in operator.hosts.run_all(lambda _: BOOT_ID).items()}
-    comes_back = operator.given.numbers.comes_back
     with operator.borrowed(f"{operator.names} were rebooted"):
         operator.now = None
         _reboot(operator.hosts, pytestconfig.getoption("reboot_command"))
@@ -34,12 +30,8 @@ def rebooted(operator: Operator, pytestconfig: pytest.Config) -> list[str]:
             until_nothing(lambda: _same_boot(operator.hosts, before), BOOTS_WITHIN),
             f"{BOOTS_WITHIN} s after a reboot was asked for not all hosts are back",
         )
-        problems = []
-        if comes_back:
-            unit = f"{operator.given.cluster.marks.alias}.service"
-            problems = until_nothing(lambda: _inactive(operator.hosts, unit), STARTS_WITHIN)
-        else:
-            operator.apply(operator.given)
+        unit = f"{operator.given.cluster.marks.alias}.service"
+        problems = until_nothing(lambda: _inactive(operator.hosts, unit), STARTS_WITHIN)
         problems += operator.wrong(operator.given)
         operator.now = None if problems else operator.given
     return problems
@@ -83,5 +75,5 @@ def _inactive(hosts: Fleet, unit: str) -> list[str]:
 
 @pytest.mark.scenario(11)
 def test_all_is_there_again_after_a_reboot(rebooted: list[str]) -> None:
-    """Tables are exact and all pairs reach each other, by the hosts themselves where the mode can."""
+    """Tables are exact and all pairs reach each other, by the hosts themselves."""
     fail_if(rebooted, "after a reboot of all hosts not all was as it should be")

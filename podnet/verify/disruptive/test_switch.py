@@ -47,14 +47,16 @@ def switch(operator: Operator, pytestconfig: pytest.Config) -> Switch:
 def unlike(hosts: Fleet, mode: str) -> str:
     """Choose the mode that has least in common with this one, of those that the inventory and all kernels allow.
 
-    One that does not come back after a reboot takes hardware: it is only switched to if it is asked for.
+    One that lends hardware is only switched to if it is asked for.
     """
     found = {}
-    for name in sorted(name for name, numbers in NUMBERS.items() if numbers.comes_back and name != mode):
+    for name in sorted(NUMBERS.keys() - {mode}):
         try:
-            found[name] = health.wanted(hosts, name)
+            want = health.wanted(hosts, name)
         except ClusterError:
             continue
+        if not any(state.vfs for state in want.values()):
+            found[name] = want
     needed = sorted({kind for want in found.values() for state in want.values() for kind in kinds_of(state)})
     answers = hosts.run_all(lambda _: f"{kinds.script(needed)}\n:")
     lacking = {kind for answer in answers.values() for kind in kinds.parse(answer.read().splitlines())}
