@@ -160,6 +160,7 @@ def parse(output: list[str]) -> State:
         files=files.parse(chunks["files"]),
         folders=files.parse_folders(chunks["files"]),
         reservations=reservations.parse(chunks["reservations"]),
+        last_reserved=reservations.parse_last(chunks["reservations"]),
         lacks=kinds.parse(chunks["lacks"]),
         unloaded=fous.unloaded(chunks["fous"]),
     )

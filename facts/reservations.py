@@ -7,7 +7,7 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 from podnet.facts.reading import HEADING, Table, strictly
-from podnet.marks import ANY_ALIAS, NAME, STORE, of
+from podnet.marks import ANY_ALIAS, LAST_RESERVED, NAME, STORE, of
 from podnet.state import Reservation
 from podnet.store import HELD, PATIENCE
 
@@ -21,7 +21,7 @@ for lock in {STORE}/{NAME}*/lock; do
   exec 8<"$lock"
   flock -s -w {PATIENCE} 8 || {{ echo "$lock {HELD}" >&2; exit 1; }}
   cd "${{lock%/lock}}"
-  for address in [0-9]*.[0-9]*.[0-9]*.[0-9]*; do
+  for address in {LAST_RESERVED} [0-9]*.[0-9]*.[0-9]*.[0-9]*; do
     if [ ! -f "$address" ]; then continue; fi
     who= dev=
     {{ read -r who && read -r dev; }} <"$address" || test $? = 1
@@ -59,3 +59,13 @@ def parse(output: list[str]) -> frozenset[Reservation]:
         if of(ANY_ALIAS, network) and ADDRESS.fullmatch(address):
             found.add(Reservation(network, IPv4Address(address), container, dev.strip()))
     return frozenset(found)
+
+
+def parse_last(output: list[str]) -> dict[str, IPv4Address]:
+    """Read which address each network gave last. What is none counts for nothing, as it does for host-local."""
+    said = (line.split(" ", maxsplit=3) for line in output)
+    return {
+        network: IPv4Address(last)
+        for network, name, last, _ in said
+        if name == LAST_RESERVED and of(ANY_ALIAS, network) and ADDRESS.fullmatch(last)
+    }

@@ -8,6 +8,7 @@ from pyinfra.api.command import PyinfraCommand
 
 from podnet.cluster import Cluster
 from podnet.facts.node import Node, asked
+from podnet.modes import Mode, settled
 from podnet.obstacles import obstacles
 from podnet.operations.telling import KeyPair, told
 from podnet.operations.writing import Refusal, unread
@@ -15,25 +16,28 @@ from podnet.state import State
 
 
 @operation()
-def keys(want: State, cluster: Cluster) -> Generator[PyinfraCommand]:
+def keys(want: State, cluster: Cluster, mode: Mode) -> Generator[PyinfraCommand]:
     """
     Make this host's private key if it has none, and keep its public key for the other hosts of this run.
 
     + want: what the host is to hold afterwards; it is refused here if it cannot
     + cluster: what the host is checked against before it is changed
+    + mode: the module of podnet.modes that has computed `want`
 
     **Example:**
 
     .. code:: python
 
+        from podnet.modes import wireguard
         from podnet.operations.keys import keys
 
-        keys(name="Keys", want=want, cluster=cluster)
+        keys(name="Keys", want=want, cluster=cluster, mode=wireguard)
     """
     have = host.get_fact(Node, **asked(want))
     if have is None:
         yield unread()
         return
+    want = settled(want, mode, cluster, cluster.node(host.name), have)
     if reasons := obstacles(want, have, cluster, host.name):
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return

@@ -13,7 +13,7 @@ from podnet.cluster import Cluster
 from podnet.facts.node import Node, asked
 from podnet.keys import nodes
 from podnet.marks import FIRST, Marks
-from podnet.modes import Mode
+from podnet.modes import Mode, settled
 from podnet.obstacles import obstacles
 from podnet.operations import telling
 from podnet.operations.keys import keys
@@ -44,9 +44,9 @@ def apply(mode: Mode) -> OperationMeta:
     cluster = preflight.cluster(inventory)
     want = preflight.wanted(mode, cluster, host.name)
     if nodes(want):
-        keys(name="podnet: keys", want=want, cluster=cluster)
+        keys(name="podnet: keys", want=want, cluster=cluster, mode=mode)
     name = f"podnet: {mode.__name__.rpartition('.')[2]}"
-    return converge(name=name, want=want, cluster=cluster, cut_off=cluster.node(host.name).cut_off)
+    return converge(name=name, want=want, cluster=cluster, cut_off=cluster.node(host.name).cut_off, mode=mode)
 
 
 def teardown() -> OperationMeta:
@@ -67,7 +67,12 @@ def teardown() -> OperationMeta:
 
 @operation()
 def converge(
-    want: State, cluster: Cluster | None = None, mine: Marks = FIRST, *, cut_off: bool = False
+    want: State,
+    cluster: Cluster | None = None,
+    mine: Marks = FIRST,
+    *,
+    cut_off: bool = False,
+    mode: Mode | None = None,
 ) -> Generator[PyinfraCommand]:
     """
     Make everything of ours on this host exactly `want`.
@@ -76,6 +81,7 @@ def converge(
     + cluster: what the host is checked against before it is changed: uplink, address, overlaps
     + mine: whose things are to be as `want` says, if no cluster is given; podnet.marks.Marks(vni)
     + cut_off: whether containers that others have put beside our pods may lose their network
+    + mode: what has computed `want`, and does so anew for pods whose addresses containers have
 
     **Example:**
 
@@ -90,6 +96,8 @@ def converge(
     if have is None:
         yield unread()
         return
+    if cluster is not None and mode is not None:
+        want = _settled(want, mode, cluster, have)
     want, reasons = telling.settle(want, have, mine)
     if cluster is not None:
         want = boot.fitted(want, cluster, cluster.node(host.name), have)
@@ -98,3 +106,11 @@ def converge(
         return
     todo = plan(want, have, mine)
     yield from write(sections(todo), summary(todo))
+
+
+def _settled(want: State, mode: Mode, cluster: Cluster, have: State) -> State:
+    """Say which pods have other addresses than computed: no file of the user's does."""
+    there = settled(want, mode, cluster, cluster.node(host.name), have)
+    if others := sorted(there.reservations - want.reservations, key=lambda item: item.key):
+        host.log("not as computed: " + ", ".join(f"{item.container} has {item.address}" for item in others))
+    return there

@@ -44,7 +44,8 @@ class Node:
     """One host: where it is on the underlay, and the pods that it gives out addresses to.
 
     `allotted`: its subnet was not given, but taken in the inventory's order. `cni_pods` are namespaces that CNI plugins
-    attach beside its pods. `cut_off`: containers that others have put there may lose their network.
+    attach beside its pods. `cut_off`: containers that others have put there may lose their network. `fixed`: its pods'
+    addresses were given, and no others will do.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Node:
     allotted: bool = False
     cni_pods: tuple[str, ...] = ()
     cut_off: bool = False
+    fixed: bool = False
 
     @cached_property
     def ip(self) -> IPv4Address:
@@ -66,6 +68,11 @@ class Node:
     def gateway(self) -> IPv4Interface:
         """The pods' way out: the first usable address of the subnet, as flannel and CNI give it."""
         return IPv4Interface((self.pod_subnet[1], self.pod_subnet.prefixlen))
+
+    def gives(self, address: IPv4Address) -> bool:
+        """Say whether a pod may have this address: one of the subnet, but not its own, the gateway's or the last."""
+        subnet = self.pod_subnet
+        return address in subnet and address not in {subnet[0], self.gateway.ip, subnet[-1]}
 
     @cached_property
     def room(self) -> int:
@@ -121,9 +128,8 @@ class Cluster:
                 f"{node.name}: `pod_subnet` {node.pod_subnet} lies outside `network` {self.network}; "
                 "choose a subnet inside it, or widen the network"
             )
-        taken = {node.pod_subnet.network_address, node.pod_subnet.broadcast_address, node.gateway.ip}
         for pod in node.pods:
-            if pod.address not in node.pod_subnet or pod.address in taken:
+            if not node.gives(pod.address):
                 raise ClusterError(
                     f"{node.name}: `pods` gives {pod.name} the address {pod.address}; it must lie in "
                     f"{node.pod_subnet} and be neither its first, its gateway {node.gateway.ip} nor its last address"
@@ -131,7 +137,7 @@ class Cluster:
         _unique("the pod name", ((p.name, node.name) for p in node.pods), "name each of its `pods` once")
         _unique("the pod address", ((p.address, node.name) for p in node.pods), "give each of its `pods` its own")
         _unique("the name", ((name, node.name) for name in node.cni_pods), "name each of its `cni_pods` once")
-        room = node.pod_subnet.num_addresses - len(taken) - len(node.pods)
+        room = node.room - len(node.pods)
         if len(node.cni_pods) > room:
             raise ClusterError(
                 f"{node.name}: `cni_pods` names {len(node.cni_pods)} pods, but {node.pod_subnet} has room for {room} "

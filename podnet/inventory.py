@@ -178,6 +178,7 @@ def _node(name: str, data: Mapping[str, object], subnet: IPv4Network) -> Node:
         allotted="pod_subnet" not in data,
         cni_pods=tuple(_cni_pods(Field(name, "cni_pods", data.get("cni_pods", [])))),
         cut_off=cut_off(Field(name, "cut_off", data.get("cut_off", False))),
+        fixed=isinstance(data.get("pods"), dict),
     )
 
 

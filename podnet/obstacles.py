@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Interface
 
 from podnet import nics
+from podnet.allotment import containers
 from podnet.cluster import Cluster, Node
 from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, STORE, SUBNET_ENV, Marks, of, of_place
 from podnet.ownership import marked, owned
@@ -177,10 +178,10 @@ def _attached(want: State, have: State, mine: Marks) -> Iterator[str]:
 
 def taken(want: Iterable[Reservation], have: Iterable[Reservation], name: str) -> Iterator[str]:
     """Find containers that have an address which a pod of this host is to have."""
-    containers = {item.key: item.container for item in _containers(have)}
-    lost = sorted((item for item in want if item.key in containers), key=lambda item: item.key)
+    theirs = {item.key: item.container for item in containers(have)}
+    lost = sorted((item for item in want if item.key in theirs), key=lambda item: item.key)
     if lost:
-        told = [f"{item.address} ({item.container}) is the container {containers[item.key]}'s" for item in lost]
+        told = [f"{item.address} ({item.container}) is the container {theirs[item.key]}'s" for item in lost]
         yield (
             f"{name}: pods are to have addresses that containers have: {', '.join(told)}; remove these containers, or "
             "give the pods other addresses in `pods`; should a container be no more, remove the file of that address "
@@ -188,15 +189,9 @@ def taken(want: Iterable[Reservation], have: Iterable[Reservation], name: str) -
         )
 
 
-def _containers(have: Iterable[Reservation]) -> list[Reservation]:
-    """Leave out pods of ours, and what names nobody: a cut has left that."""
-    ours = {item: of(ANY_NETNS, item.container) for item in have}
-    return [x for x, mine in ours.items() if x.container and not (mine and mine.alias == x.network)]
-
-
 def _exhausted(me: Node, want: State, have: State) -> Iterator[str]:
     """Say that another address would not help, where containers and pods need more than there are."""
-    others = {item.address for item in _containers(have.reservations) if item.address in me.pod_subnet}
+    others = {item.address for item in containers(have.reservations) if me.gives(item.address)}
     if others and len(others) + len(want.reservations) > me.room:
         yield (
             f"{me.name}: its `pod_subnet` {me.pod_subnet} is exhausted: of its {me.room} addresses containers have "

@@ -562,7 +562,8 @@ class State:
     devices that were asked for the kernel does not have, and which of their tools the host, `unloaded` which modules it
     has not loaded that nobody loads by using them, `firewall` what the host filters with, `folders` which programs'
     folders there are. `keys` are the private keys that we left on the host: for each the mark of its cluster, and its
-    public key, or nothing if it is damaged.
+    public key, or nothing if it is damaged. `last_reserved` is for each CNI network the address that host-local gave
+    last.
     """
 
     links: frozenset[Link] = frozenset()
@@ -586,6 +587,7 @@ class State:
     firewall: Firewall = field(default_factory=Firewall)
     folders: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(default_factory=dict)
+    last_reserved: Mapping[str, IPv4Address] = field(default_factory=dict)
     pods: Mapping[str, "State"] = field(default_factory=dict)
 
     def __or__(self, other: "State") -> "State":
@@ -626,7 +628,7 @@ class State:
         )
 
 
-SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall", "folders", "keys"})
+SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall", "folders", "keys", "last_reserved"})
 """What is asked beside the tables, and never wanted."""
 
 TABLES = tuple(table.name for table in fields(State) if table.name not in SEEN_ONLY | {"pods"})

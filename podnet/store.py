@@ -7,7 +7,7 @@ the folder meanwhile (flock(2) on the file `lock`), so that it is given once, al
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from podnet.marks import STORE
+from podnet.marks import LAST_RESERVED, STORE
 from podnet.plan import Plan
 from podnet.section import Section
 from podnet.state import Item, Reservation
@@ -32,10 +32,14 @@ TAKE = (
     '  holder "$1"',
     '  ours || { echo "nothing was changed: $1, which $2 needs, was just given to container $who" >&2; exit 1; }',
     "}",
+    "take() {",
+    f'  if [ -e "$1" ]; then rm "$1"; elif [ -e {LAST_RESERVED} ]; then printf %s "$1" >{LAST_RESERVED}; fi',
     # By `set -C` it is made by nobody else, even if somebody does not care about the lock.
-    r"""take() { if [ -e "$1" ]; then rm "$1"; fi; set -C; printf '%s\r\n%s' "$2" "$3" >"$1"; set +C; }""",
+    r"""  set -C; printf '%s\r\n%s' "$2" "$3" >"$1"; set +C""",
+    "}",
 )
-"""First all are seen to be free, or ours, and only then one is taken. It is written as host-local writes it."""
+"""First all are seen to be free, or ours, and only then one is taken. It is written as host-local writes it, and if
+that has ever been there, it is told where to go on: an address is not given again as soon as it is given back."""
 
 GIVE = ('give() { holder "$1"; if [ -e "$1" ] && ours; then rm "$1"; fi; }',)
 

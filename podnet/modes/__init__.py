@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from podnet import boot
+from podnet.allotment import allot
 from podnet.cluster import Cluster, Node
 from podnet.errors import ClusterError
 from podnet.marks import CONFLIST
@@ -38,3 +39,9 @@ def wanted(mode: Mode, cluster: Cluster, me: Node) -> State:
             "mode"
         )
     return want | boot.files(want, cluster, me)
+
+
+def settled(want: State, mode: Mode, cluster: Cluster, me: Node, have: State) -> State:
+    """Compute it anew if pods have other addresses on a host that holds `have`, or must get others than computed."""
+    there = allot(me, want, have, cluster.marks)
+    return want if there == me else wanted(mode, cluster, there)

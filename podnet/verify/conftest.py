@@ -12,6 +12,7 @@ from podnet.errors import ClusterError
 from podnet.facts import node as tables
 from podnet.modes import Mode
 from podnet.state import State
+from podnet.verify import settling
 from podnet.verify.diagnosis.inquiry import Explains, Inquiry, Unexplained, keys
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.mesh import reach, sampling
@@ -49,11 +50,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def fleet(pytestconfig: pytest.Config) -> Fleet:
-    """Return the hosts that `--hosts` named; of strangers' pods, those that can be entered."""
+def fleet(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Fleet:
+    """Return the hosts that `--hosts` named, with their pods' addresses; of strangers' pods, those to be entered."""
     fleet = pytestconfig.stash[FLEET]
     if not pytestconfig.getoption("observe"):
-        return fleet
+        return _settled(fleet, request.getfixturevalue("computed"), pytestconfig)
     try:
         seen = observe(fleet, _mode(pytestconfig), NUMBERS[pytestconfig.getoption("mode")])
     except ClusterError as e:
@@ -62,6 +63,16 @@ def fleet(pytestconfig: pytest.Config) -> Fleet:
     if run := pytestconfig.stash.get(RUN, None):
         run.observation = seen
     return seen.fleet
+
+
+def _settled(fleet: Fleet, computed: dict[str, State], config: pytest.Config) -> Fleet:
+    """Ask hosts where their pods are, unless nobody could have any of their addresses."""
+    if not any(computed[node.name].reservations and not node.fixed for node in fleet.nodes):
+        return fleet
+    found = settling.settled(fleet, computed, _tables(fleet, computed, config))
+    if run := config.stash.get(RUN, None):
+        run.fleet = found
+    return found
 
 
 @pytest.fixture
@@ -102,12 +113,21 @@ def numbers(pytestconfig: pytest.Config, fleet: Fleet) -> Numbers:  # noqa: ARG0
 
 
 @pytest.fixture(scope="session")
-def want(mode: Mode, fleet: Fleet) -> dict[str, State]:
-    """Compute what every node should hold."""
+def computed(mode: Mode, pytestconfig: pytest.Config) -> dict[str, State]:
+    """Compute what every node should hold if nobody else had an address of its pods."""
+    fleet = pytestconfig.stash[FLEET]
     try:
         return {node.name: modes.wanted(mode, fleet.cluster, node) for node in fleet.nodes}
     except ClusterError as e:
         pytest.fail(str(e), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def want(computed: dict[str, State], mode: Mode, fleet: Fleet, pytestconfig: pytest.Config) -> dict[str, State]:
+    """Compute what every node should hold."""
+    asked = {node.name: node for node in pytestconfig.stash[FLEET].nodes}
+    moved = {node.name: modes.wanted(mode, fleet.cluster, node) for node in fleet.nodes if node != asked[node.name]}
+    return computed | moved
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,10 @@ free() {
   holder "$1"
   ours || { echo "nothing was changed: $1, which $2 needs, was just given to container $who" >&2; exit 1; }
 }
-take() { if [ -e "$1" ]; then rm "$1"; fi; set -C; printf '%s\r\n%s' "$2" "$3" >"$1"; set +C; }
+take() {
+  if [ -e "$1" ]; then rm "$1"; elif [ -e last_reserved_ip.0 ]; then printf %s "$1" >last_reserved_ip.0; fi
+  set -C; printf '%s\r\n%s' "$2" "$3" >"$1"; set +C
+}
 each() {
   "$1" 10.244.1.2 podnet-pod1 eth0
   "$1" 10.244.1.3 podnet-pod2 eth0

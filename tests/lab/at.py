@@ -206,7 +206,7 @@ class At:
         """Compare a host's tables with the computed ones, as the verification does, but in this process."""
         want, cluster = self.wanted(host, mode, inventory)
         have = self.have(host, want)
-        return differences(self._settled(want, have, cluster, host), have, cluster.marks)
+        return differences(self._settled(want, have, cluster, host, mode), have, cluster.marks)
 
     @property
     def cluster(self) -> Cluster:
@@ -220,10 +220,12 @@ class At:
         """Say what an apply would run on a host."""
         want, cluster = self.wanted(host, mode)
         have = self.have(host, want)
-        return sections(plan(self._settled(want, have, cluster, host), have, cluster.marks))
+        return sections(plan(self._settled(want, have, cluster, host, mode), have, cluster.marks))
 
-    def _settled(self, want: State, have: State, cluster: Cluster, host: str) -> State:
+    def _settled(self, want: State, have: State, cluster: Cluster, host: str, mode: str) -> State:
         """Fit what is wanted to the host; what it says itself of its key, and of its peers', is believed here."""
+        module: Any = importlib.import_module(f"podnet.modes.{mode}")
+        want = modes.settled(want, module, cluster, cluster.node(host), have)
         own = have.keys.get(cluster.marks.alias)
         return boot.fitted(resolve(want, {host: own} if own else {}, have), cluster, cluster.node(host), have)
 

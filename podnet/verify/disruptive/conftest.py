@@ -8,9 +8,11 @@ import pytest
 
 from podnet.errors import ClusterError
 from podnet.inventory import spelled_out
+from podnet.verify import inventory
 from podnet.verify.disruptive.operating import Arrangement, Operator
 from podnet.verify.fleet import Fleet
 from podnet.verify.plugin import DATA, DISRUPTIVE, SSH_CONFIG, inventory_of
+from podnet.verify.settling import named
 
 OPERATOR = pytest.StashKey[Operator]()
 
@@ -25,11 +27,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def operator(fleet: Fleet, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """Return who changes the hosts, if they are in the mode that is said; in the end look whether they still are."""
+    said, folder = spelled_out(pytestconfig.stash[DATA]), tmp_path_factory.mktemp("operator")
+    data, source = named(said, fleet), inventory_of(pytestconfig)
+    if data != said:
+        source = folder / "given.py"
+        inventory.write(source, data)
     operator = Operator(
         hosts=fleet,
-        given=Arrangement(spelled_out(pytestconfig.stash[DATA]), pytestconfig.getoption("mode")),
-        source=inventory_of(pytestconfig),
-        folder=tmp_path_factory.mktemp("operator"),
+        given=Arrangement(data, pytestconfig.getoption("mode")),
+        source=source,
+        folder=folder,
         disconnect=pytestconfig.stash[SSH_CONFIG].disconnect,
         say=lambda line: _say(pytestconfig, line),
     )
