@@ -1,15 +1,18 @@
 """What the tests beside this file stand on; other people's tests see none of it."""
 
 import importlib
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
+from pyinfra.api import FactProcessError
 
 from podnet import modes
 from podnet.cluster import Cluster, Node
 from podnet.errors import ClusterError
 from podnet.facts import node as tables
+from podnet.facts.reading import strictly
 from podnet.modes import Mode
 from podnet.state import State
 from podnet.verify import settling
@@ -69,7 +72,7 @@ def _settled(fleet: Fleet, computed: dict[str, State], config: pytest.Config) ->
     """Ask hosts where their pods are, unless nobody could have any of their addresses."""
     if not any(computed[node.name].reservations and not node.fixed for node in fleet.nodes):
         return fleet
-    found = settling.settled(fleet, computed, _tables(fleet, computed, config))
+    found = settling.settled(fleet, computed, _read(_tables(fleet, computed, config)))
     if run := config.stash.get(RUN, None):
         run.fleet = found
     return found
@@ -149,8 +152,16 @@ def _tables(fleet: Fleet, want: dict[str, State], pytestconfig: pytest.Config) -
 @pytest.fixture(scope="session")
 def told(answers: dict[str, Answer], cluster: Cluster) -> dict[str, str]:
     """Collect the public keys of the nodes that have any."""
-    found = {name: tables.parse(answer.printed.splitlines()) for name, answer in answers.items() if not answer.problem}
-    return keys(found, cluster)
+    return keys(_read(answers), cluster)
+
+
+def _read(answers: dict[str, Answer]) -> dict[str, State]:
+    """Read what hosts hold. One that did not tell, or not as expected, fails its own tests and nobody else's."""
+    found = {}
+    for name, answer in answers.items():
+        with suppress(FactProcessError), strictly(f"what {name} told"):
+            found[name] = tables.parse(answer.printed.splitlines())
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -4,37 +4,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pyinfra.api import FactProcessError
-
 from podnet import inventory
 from podnet.allotment import allot
-from podnet.cluster import Node
-from podnet.facts import node as tables
-from podnet.facts.reading import strictly
 from podnet.state import State
-from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.fleet import Fleet
 
 Data = Mapping[str, Mapping[str, Any]]
 
 
-def settled(fleet: Fleet, want: Mapping[str, State], answers: Mapping[str, Answer]) -> Fleet:
-    """Return the fleet with the addresses that hosts say their pods have; others are believed to be as computed."""
-    there = {node.name: _settled(fleet, node, want[node.name], answers[node.name]) for node in fleet.nodes}
-    nodes = tuple(there.get(node.name, node) for node in fleet.cluster.nodes)
-    if nodes == fleet.cluster.nodes:
-        return fleet
-    return Fleet(replace(fleet.cluster, nodes=nodes), fleet.hosts, fleet.outside)
+def settled(fleet: Fleet, want: Mapping[str, State], have: Mapping[str, State]) -> Fleet:
+    """Return the fleet with the addresses that its pods have by what hosts hold; of others, the computed ones.
 
-
-def _settled(fleet: Fleet, node: Node, want: State, answer: Answer) -> Node:
-    if answer.problem:
-        return node
-    try:
-        with strictly(f"what {node.name} told of itself"):
-            have = tables.parse(answer.printed.splitlines())
-    except FactProcessError:
-        return node  # the tests of its tables fail
-    return allot(node, want, have, fleet.cluster.marks)
+    `want` was computed without knowing.
+    """
+    cluster = fleet.cluster
+    there = {node.name: node for node in cluster.nodes}
+    there |= {name: allot(there[name], want[name], state, cluster.marks) for name, state in have.items()}
+    nodes = tuple(there.values())
+    return fleet if nodes == cluster.nodes else Fleet(replace(cluster, nodes=nodes), fleet.hosts, fleet.outside)
 
 
 def named(data: Data, fleet: Fleet) -> Data:

@@ -89,6 +89,7 @@ class Kernel:
         self.files: dict[str, tuple[str, ...] | str] = {}  # lines, or where a symbolic link leads
         self.modes: dict[str, str] = {}
         self.folders = {*SOFTWARE[:-1], SYSTEMD}  # no NetworkManager
+        self.last_reserved: dict[str, IPv4Address] = {}  # by the networks of which host-local has given any
         self.pods: dict[str, Kernel] = {}
         self.stopped: set[str] = set()  # VFs to which their PF has given a MAC, by their PCI addresses
         for name in ("all", "default"):
@@ -112,7 +113,8 @@ class Kernel:
         unloaded = frozenset() if self.fou else frozenset({"fou"})
         keys = {Path(file).stem: "its public key" for file in self.files if file.endswith(".key")}
         folders = frozenset(self.folders)
-        return State(**filled, saved=saved, pods=pods, keys=keys, unloaded=unloaded, folders=folders)
+        seen_only: dict[str, Any] = {"saved": saved, "keys": keys, "unloaded": unloaded, "folders": folders}
+        return State(**filled, **seen_only, last_reserved={**self.last_reserved}, pods=pods)
 
     def inside(self, paths: Sequence[str]) -> State:
         """Answer as podnet.facts.pods would: of a cable between two pods, one end is the cable, all others are Nics."""
@@ -224,6 +226,8 @@ class Kernel:
                     had = [item for item in self.tables["reservations"] if item.key == wanted.key]
                     if had and had[0].container and not had[0].container.startswith(f"{network}-"):
                         raise Refused(f"{address} was given to the container {had[0].container} just now")
+                    if not had and network in self.last_reserved:
+                        self.last_reserved[network] = wanted.address
                     self.put("reservations", wanted)
                 case ["give", address]:
                     self.tables["reservations"].remove(self.find("reservations", (network, int(IPv4Address(address)))))

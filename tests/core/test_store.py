@@ -52,11 +52,20 @@ def put(folder: Path, *items: Reservation) -> None:
         (folder / item.network / str(item.address)).write_bytes(f"{item.container}\r\n{item.dev}".encode())
 
 
-def seen(folder: Path) -> frozenset[Reservation]:
-    """Read the store as the fact does."""
+def told(folder: Path) -> list[str]:
+    """Ask what is in the store as the fact does."""
     command = Reservations().command().replace(STORE, str(folder))
-    said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
-    return Reservations().process(said.splitlines()) or frozenset()
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def seen(folder: Path) -> frozenset[Reservation]:
+    """Read who has which address."""
+    return Reservations().process(told(folder)) or frozenset()
+
+
+def last(folder: Path) -> dict[str, IPv4Address]:
+    """Read which address was given last."""
+    return reservations.parse_last(told(folder)[1:])
 
 
 def todo(want: set[Reservation], have: set[Reservation]) -> list[Section]:
@@ -92,6 +101,10 @@ def test_the_store_is_read_as_it_is(tmp_path: Path) -> None:
     old = Reservation("podnet", IPv4Address("10.244.1.8"), "old", "")
     nobody = Reservation("podnet", IPv4Address("10.244.1.9"), "", "")
     assert seen(tmp_path) == {POD1, BOX, old, nobody}
+    assert last(tmp_path) == {"podnet": IPv4Address("10.244.1.3")}
+    for cut in ("", "10.244.1.", "there are none"):
+        (store / "last_reserved_ip.0").write_text(cut)
+        assert last(tmp_path) == {}
 
 
 def test_a_container_that_came_first_keeps_its_address(tmp_path: Path) -> None:
@@ -112,6 +125,18 @@ def test_pods_exchange_addresses_and_a_cut_is_mended(tmp_path: Path) -> None:
     have = set(seen(tmp_path))
     assert run(tmp_path, todo({POD1, POD2}, have)).returncode == 0
     assert seen(tmp_path) == {POD1, POD2}
+
+
+def test_host_local_goes_on_from_what_podnet_has_taken(tmp_path: Path) -> None:
+    """As from what it has given itself, if it ever has; what was there before is not taken anew."""
+    assert run(tmp_path, todo({POD1}, set())).returncode == 0
+    noted = tmp_path / "podnet" / "last_reserved_ip.0"
+    assert not noted.exists()
+    noted.write_text("10.244.1.77")
+    assert run(tmp_path, todo({POD1}, set())).returncode == 0
+    assert noted.read_text() == "10.244.1.77"
+    assert run(tmp_path, todo({POD1, POD2}, {POD1})).returncode == 0
+    assert noted.read_bytes() == b"10.244.1.3"
 
 
 def test_only_ours_is_given_back(tmp_path: Path) -> None:
