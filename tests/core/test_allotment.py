@@ -226,7 +226,7 @@ def test_the_verification_expects_pods_where_hosts_have_them() -> None:
     """Of hosts that told; the fleet is the same one if nobody is elsewhere."""
     data = hosts(2)
     there = inventory.read(data)
-    fleet = Fleet(there, dict.fromkeys(("node1", "node2")), "outside")  # type: ignore[arg-type]  # nobody is contacted
+    fleet = Fleet(there, dict.fromkeys(("node1", "node2")), "outside")
     want = {node.name: modes.wanted(vxlan, there, node) for node in there.nodes}
     assert settled(fleet, want, {"node1": has(_3="podnet-pod2")}) is fleet
     found = settled(fleet, want, {"node1": has(_2="box", _7="podnet-pod1")})
