@@ -28,10 +28,11 @@ PAGE = CLONE / "docs" / "verification-figures.md"
 HEAD = """# What the verification costs
 
 `make verify-bench` makes labs of containers, measures, and writes this page. The mesh is every pod to every other and
-to itself, each with a small packet, the largest and one byte more, all by one remote command on each host; the whole
-safe run is `pytest --hosts=...`. Seconds are those of the whole command, with Python's start. Commands are what each
-host's sshd was asked to run, by the verification and by pyinfra, which it has try a second apply: as many for any
-number of hosts. In the last column no ping from host to host is answered.
+to itself, each with a small packet, the largest and one byte more, all by one remote command on each host, after one
+that reads its tables: where its pods are; the whole safe run is `pytest --hosts=...`. Seconds are those of the whole
+command, with Python's start. Commands are what each host's sshd was asked to run, by the verification and by pyinfra,
+which it has try a second apply: as many for any number of hosts. In the last column no ping from host to host is
+answered.
 
 """
 
