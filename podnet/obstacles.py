@@ -32,7 +32,11 @@ def obstacles(want: State, have: State, cluster: Cluster | None, name: str, *, c
             *_underlay(cluster, cluster.node(name), want, have),
             *_overlaps(cluster, cluster.node(name), want, have),
         ]
-        found += [*taken(want.reservations, have.reservations, name), *_exhausted(cluster.node(name), want, have)]
+        full = [*_exhausted(cluster.node(name), want, have)]
+        # Pods whose addresses are nobody's wish would have got others, had there been any.
+        if cluster.node(name).fixed or not full:
+            found += taken(want.reservations, have.reservations, name)
+        found += full
         found += _renumbered(cluster.node(name), have, mine)
         found += _same_marks(have, mine)
     return found

@@ -12,7 +12,7 @@ from podnet.batch import sections
 from podnet.marks import CONFLIST, FIRST, SCRIPT, SUBNET_ENV
 from podnet.plan import plan_table
 from podnet.state import Reservation
-from tests.lab.at import At
+from tests.lab.at import At, until
 from tests.lab.plugins import STORE, called
 
 ALL = {"node1", "node2", "node3"}
@@ -143,6 +143,32 @@ def test_no_address_is_given_twice_by_plugins_and_podnet_at_once(crowded: At) ->
     assert refused.failed == {"node1"}
     assert "node1: pods are to have addresses that containers have: 10.244.1.50 (podnet-web) is the" in refused.log
     assert "node1: its `pod_subnet` 10.244.1.0/24 is exhausted: of its 253 addresses" in refused.log
+    assert at.sh("node1", f"ls -l {STORE}; ip -4 -o addr; ip netns") == before
+
+
+def test_pods_that_are_only_counted_find_room_in_a_crowd(crowded: At) -> None:
+    """40 pods come with 200 containers, in whose way their computed addresses are; 60 would be too many."""
+    at, adding = crowded, crowd(crowded, 1, CROWD)
+
+    def come() -> bool:
+        applied = at.apply(inventory=asking(at, 40))
+        assert applied.code == 0 or "was just given to container" in applied.log, applied.log
+        return applied.code == 0
+
+    with ThreadPoolExecutor() as threads:
+        plugins = threads.submit(at.sh, "node1", adding)
+        until(come, 60, "all pods have come")
+        assert plugins.result() == ""
+    pods, containers = addresses(at, "podnet-"), addresses(at, "crowd")
+    assert (len(pods), len(containers), len({*pods, *containers})) == (40, CROWD, 40 + CROWD)
+    assert at.apply(inventory=asking(at, 40)).unchanged == ALL
+    before = at.sh("node1", f"ls -l {STORE}; ip -4 -o addr; ip netns")
+    refused = at.apply(inventory=asking(at, 60))
+    assert refused.failed == {"node1"}
+    assert (
+        "node1: its `pod_subnet` 10.244.1.0/24 is exhausted: of its 253 addresses containers have 200, and 60 are for "
+        "pods; remove containers, or ask for fewer `pods`" in refused.log
+    )
     assert at.sh("node1", f"ls -l {STORE}; ip -4 -o addr; ip netns") == before
 
 
