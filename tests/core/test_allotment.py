@@ -98,7 +98,7 @@ def test_a_pod_keeps_the_address_that_it_has() -> None:
 
 def test_of_two_that_it_has_a_pod_keeps_the_computed_one() -> None:
     """An apply that was cut off, or a hand, has left the other."""
-    assert allotted(2, has(_3="podnet-pod2", _2="podnet-pod1", _9="podnet-pod2")) == [2, 3]
+    assert allotted(2, has(_3="podnet-pod2", _2="podnet-pod2")) == [2, 3]
     assert allotted(2, has(_7="podnet-pod1", _9="podnet-pod1")) == [7, 3]
 
 
@@ -108,6 +108,7 @@ def test_no_pod_keeps_what_no_pod_may_have() -> None:
     assert allotted(1, earlier) == [2]
     assert allotted(2, has(_1="podnet-pod1", _255="podnet-pod2")) == [2, 3]
     assert allotted(1, has(_2="podnet7-pod1")) == [3]
+    assert allotted(1, State(reservations=store("podnet7", _9="podnet-pod1"))) == [2]
 
 
 def inside(number: int, mac: int) -> dict[str, State]:
