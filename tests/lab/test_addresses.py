@@ -117,6 +117,25 @@ def test_a_pod_keeps_what_it_has(at: At, mode: str) -> None:
     assert done.code == 0, done.said
 
 
+def test_what_changes_hosts_gives_pods_their_addresses_back(at: At) -> None:
+    """With `--disruptive`, which takes a member away and switches to a mode that asks no store."""
+    at.into("vxlan", inventory=asking(at, 0))
+    for host, names in BOXES.items():
+        for name in names:
+            add(at, host, name)
+    at.into("vxlan")
+    for host, names in BOXES.items():
+        for name in names:
+            remove(at, host, name)
+    pods = {host: own(at, host) for host in BOXES}
+    assert pods["node2"] == {"podnet-pod1": "10.244.2.4", "podnet-pod2": "10.244.2.3"}
+    files = [f"podnet/verify/disruptive/test_{name}.py" for name in ("member", "switch")]
+    done = at.verify("--disruptive", "--other-mode=macvlan", *files, hosts="node1,node2")
+    assert done.code == 0, done.said
+    assert "switch from vxlan to macvlan" in done.out
+    assert {host: own(at, host) for host in BOXES} == pods
+
+
 def own(at: At, host: str) -> dict[str, str]:
     """Return what podnet's own pods have."""
     return {name: address for name, address in addresses(at, host).items() if name.startswith("podnet-")}
