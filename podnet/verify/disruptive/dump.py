@@ -1,10 +1,10 @@
 """A host written down line by line, whoever's what is: two dumps are equal if nothing is left and nothing is gone.
 
-Left out is what the kernel counts up or finds out by itself: indices, timers, neighbours that it has learned, lifetimes
-of leases, counters of rules; chains that let everything pass, which iptables makes by the way and never removes;
-settings as br_netfilter is born with them, since modules stay; the note of former settings, which names a device that
-came with a module from the second time on; the note of what a NIC was, which names a VF's MAC that its PF has learned
-meanwhile; and WireGuard's public keys, since a mode that is left takes its private key along.
+Left out is what the kernel counts up or finds out by itself: indices and numbers of ports, timers, neighbours that it has
+learned, lifetimes of leases, counters of rules; chains that let everything pass, which iptables makes by the way and
+never removes; settings as br_netfilter is born with them, since modules stay; the note of former settings, which names
+a device that came with a module from the second time on; the note of what a NIC was, which names a VF's MAC that its PF
+has learned meanwhile; and WireGuard's public keys, since a mode that is left takes its private key along.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +14,7 @@ SCRIPT = r"""set -eu
 alike() {
   sed -E 's/^[0-9]+: //; s/@[a-zA-Z0-9_.-]+//; s/ link-netn?s?(id)? ?[^ ]+//; s/ bridge_id.*//; s/ state [A-Z]+//' |
     sed -E 's/_timer +[0-9.]+//g; s/ (valid|preferred)_lft [^ ]+//g; s/ expires [^ ]+//' |
+    sed -E 's/ (port_id|port_no|designated_port) [^ ]+//g' |
     sed -E 's/ linkdown//; s/ permaddr [^ ]+//; s/(alias podnet[0-9]*) name .*/\1/; s/ +$//'
 }
 none() { test $? = 1; }  # grep's way to say that there is nothing
