@@ -1,6 +1,6 @@
 """A host written down line by line, whoever's what is: two dumps are equal if nothing is left and nothing is gone.
 
-Left out is what the kernel counts up or finds out by itself: indices and numbers of ports, timers, neighbours that it has
+Left out is what the kernel counts up or finds out by itself: indices, numbers of ports, timers, neighbours that it has
 learned, lifetimes of leases, counters of rules; chains that let everything pass, which iptables makes by the way and
 never removes; settings as br_netfilter is born with them, since modules stay; the note of former settings, which names
 a device that came with a module from the second time on; the note of what a NIC was, which names a VF's MAC that its PF
