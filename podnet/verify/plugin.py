@@ -134,6 +134,11 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(
                 f"--observe looks at hosts that somebody else set up, and --{option} {asks}; leave one of them out"
             )
+    if config.getoption("dist", "no") != "no":
+        raise pytest.UsageError(
+            "-n, or --dist: one process asks all hosts at once; several would measure, or with --disruptive change, "
+            "what the others are looking at; leave it out"
+        )
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(HERE)]
     try:
@@ -146,7 +151,6 @@ def pytest_configure(config: pytest.Config) -> None:
     beside = outsider(outside, data) if outside else {}
     config.stash[SSH_CONFIG] = ssh_config = SshConfig(data | beside, config.getoption("ssh_config"))
     options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
-    options["connection"] = options["connection"] or "ssh"
     connected = connect([*(hosts.split(",") if hosts else data), *beside], options, data | beside)
     config.stash[FLEET] = Fleet(cluster, connected, outside)
     if folder := config.getoption("report"):
@@ -204,6 +208,8 @@ def _testinfra_options(config: pytest.Config) -> dict[str, Any]:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Close what `pytest_configure` opened."""
+    if fleet := config.stash.get(FLEET, None):
+        fleet.disconnect()
     if ssh_config := config.stash.get(SSH_CONFIG, None):
         ssh_config.close()
 

@@ -152,6 +152,31 @@ def test_installed_wheel_deploys_and_verifies_from_any_directory(vxlan: At, inst
         assert "40 passed" in done.stdout
 
 
+@pytest.mark.parametrize("words", [["--connection=paramiko"], ["--hosts=paramiko://node1,paramiko://node2,node3"]])
+def test_paramiko_verifies_as_ssh_does(vxlan: At, as_admin: Path, words: list[str]) -> None:
+    """With the option or host by host, and by sudo as well: the same tests, and each host's key is looked at."""
+    done = run("pytest", f"--inventory={as_admin}", *words)
+    assert done.code == 0, done.said
+    assert "40 passed" in done.out
+    assert vxlan.differences("node1") == []
+
+
+def test_paramiko_refuses_a_host_whose_key_is_another(vxlan: At, tmp_path: Path) -> None:
+    """Or that nobody knows; the others are verified."""
+    inventory = inventory_without_clone(vxlan, tmp_path)
+    known = (vxlan.path / "known_hosts").read_text().splitlines()
+    first, second, third = (line.split() for line in known[:3])
+    (tmp_path / "known").write_text(f"{' '.join(first)}\n{' '.join([second[0], *third[1:]])}\n")
+    inventory.write_text(inventory.read_text().replace(str(vxlan.path / "known_hosts"), str(tmp_path / "known")))
+    done = run("pytest", f"--inventory={inventory}", "--connection=paramiko", "podnet/verify/test_state.py")
+    assert done.code == 1, done.said
+    assert "node2 cannot be reached: paramiko: Host key for server '[127.0.0.1]:" in done.out
+    assert re.search(
+        r"node3 cannot be reached: paramiko: Server '\[127.0.0.1\]:\d+' not found in known_hosts", done.out
+    )
+    assert "2 passed" in done.out
+
+
 def inventory_without_clone(at: At, folder: Path) -> Path:
     """Write an inventory of the lab's hosts as plain data, which needs nothing of the clone."""
     hosts = [
