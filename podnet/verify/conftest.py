@@ -163,10 +163,11 @@ def have(node: Node, answers: dict[str, Answer]) -> State:
 @pytest.fixture(scope="session")
 def inquiry(fleet: Fleet, request: pytest.FixtureRequest) -> Explains:
     """Return who finds out, once something has failed, which table on the way is wrong."""
-    if OBSERVATION in request.config.stash:
-        return Unexplained()
+    captures = request.config.getoption("captures")
+    if seen := request.config.stash.get(OBSERVATION, None):
+        return Unexplained(fleet, seen.scene.passed, captures)
     want = request.getfixturevalue("want")
-    return Inquiry(fleet, want, partial(_tables, fleet, want, request.config), request.config.getoption("captures"))
+    return Inquiry(fleet, want, partial(_tables, fleet, want, request.config), captures)
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,6 @@ STRANGERS = HERE / "test_observe.py"
 """What asks whether hosts that somebody else set up do the same as podnet's would: with `--observe`."""
 NOT_WHILE_OBSERVING = {
     "disruptive": "asks for what changes them",
-    "captures": "shows devices that podnet makes",
     "outside": "asks for what podnet's rules promise",
 }
 """Options that say nothing of hosts that somebody else set up."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from podnet import boot, nics, pods
-from podnet.cluster import Cluster, Node
+from podnet.cluster import Cluster, Node, Pod
 from podnet.facts import node as tables
 from podnet.keys import resolve
 from podnet.state import Ipip, State, Vxlan, Wireguard
@@ -44,12 +44,54 @@ class Explains(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class Unexplained:
-    """Leaves problems as they are: of somebody else's hosts the tests of their tables name what is wrong."""
+    """Leaves problems as they are: of somebody else's hosts the tests of their tables name what is wrong.
+
+    `devices` names those of a node that packets of some of its pods pass, beside the uplink.
+    """
+
+    fleet: Fleet
+    devices: Callable[[Node, Sequence[Pod]], Sequence[str]]
+    captures: bool = False
 
     def explained(self, problems: Sequence[Problem]) -> list[str]:
         """Say each problem."""
-        return [problem.said for problem in problems]
+        told = [problem.said for problem in problems]
+        return [*told, *captured(self.fleet, problems[0], self.devices)] if problems and self.captures else told
+
+
+def ends_of(fleet: Fleet, problem: Problem) -> tuple[End, End] | None:
+    """Find the two ends; None if one of them is nobody whose tables are known."""
+    source, target = (_end(fleet, label) for label in (problem.source, problem.target))
+    return (source, target) if source and target else None
+
+
+def _end(fleet: Fleet, label: str) -> End | None:
+    """Find a pod by its label; a node is asked about as if its first pod were at the end."""
+    name, _, pod = label.partition("/")
+    nodes = [node for node in fleet.nodes if node.name == name]
+    return next((End(node, each) for node in nodes for each in node.pods if pod in {each.name, ""}), None)
+
+
+def captured(fleet: Fleet, problem: Problem, devices: Callable[[Node, Sequence[Pod]], Sequence[str]]) -> Iterator[str]:
+    """Show what both ends see of one pair, on cables, tunnels and uplinks, while the pair tries again."""
+    ends = ends_of(fleet, problem)
+    if ends is None:
+        return
+    source, target = ends
+    inner = f"host {source.pod.address} and host {target.pod.address}"
+    outer = f"host {source.node.ip} and host {target.node.ip} and not tcp"
+    ping = f"enter {source.pod.name} {capture.slowly(target.pod.address, problem.size)}"
+
+    def script(node: Node) -> str:
+        own = devices(node, [end.pod for end in ends if end.node == node])
+        filters = dict.fromkeys(own, inner) | {node.uplink: f"({inner}) or ({outer})"}
+        return capture.seen(filters, fleet.enter(node), ping if node == source.node else "true")
+
+    for name, answer in fleet.run_all(script, [*dict.fromkeys((source.node, target.node))]).items():
+        yield f"  {problem.source} -> {problem.target} as {name} sees it:"
+        yield textwrap.indent(answer.problem or answer.printed.rstrip(), "    ")
 
 
 def keys(haves: Mapping[str, State], cluster: Cluster) -> dict[str, str]:
@@ -75,10 +117,10 @@ class Inquiry:
         if problems and not (self._hosts or self._silent):
             self._ask(problems)
         told = [f"{problem.said}{self._cause(problem)}" for problem in problems]
-        return [*told, *self._captured(problems[0])] if problems and self.captures else told
+        return [*told, *captured(self.fleet, problems[0], self._passed)] if problems and self.captures else told
 
     def _cause(self, problem: Problem) -> str:
-        ends = self._ends(problem)
+        ends = ends_of(self.fleet, problem)
         if ends is None:
             return ""
         for end in ends:
@@ -95,39 +137,13 @@ class Inquiry:
         also = f"; and {len(found) - 1} more behind it" if len(found) > 1 else ""
         return f"\n  cause: {found[0]}{also}"
 
-    def _captured(self, problem: Problem) -> Iterator[str]:
-        """Show what both ends see of one pair, on cables, tunnels and uplinks, while the pair tries again."""
-        ends = self._ends(problem)
-        if ends is None:
-            return
-        source, target = ends
-        marks = self.fleet.cluster.marks
-        inner = f"host {source.pod.address} and host {target.pod.address}"
-        outer = f"host {source.node.ip} and host {target.node.ip} and not tcp"
-        ping = capture.slowly(pods.netns(source.pod, marks), target.pod.address, problem.size)
-
-        def script(node: Node) -> str:
-            want = self.want[node.name]
-            there = {link.dev for link in self._hosts[node.name].have.links} if node.name in self._hosts else set()
-            own = cables_of(self.fleet.cluster, want, [end for end in (source, target) if end.node == node])
-            own += sorted(link.dev for link in want.links if isinstance(link, TUNNELS))
-            devices = {dev: inner for dev in own if dev in there} | {node.uplink: f"({inner}) or ({outer})"}
-            return capture.seen(devices, ping if node == source.node else "true")
-
-        for name, answer in self.fleet.run_all(script, [*dict.fromkeys((source.node, target.node))]).items():
-            yield f"  {problem.source} -> {problem.target} as {name} sees it:"
-            yield textwrap.indent(answer.problem or answer.printed.rstrip(), "    ")
-
-    def _ends(self, problem: Problem) -> tuple[End, End] | None:
-        """Find the two ends; None if one of them is nobody whose tables are known."""
-        source, target = self._end(problem.source), self._end(problem.target)
-        return (source, target) if source and target else None
-
-    def _end(self, label: str) -> End | None:
-        """Find a pod by its label; a node is asked about as if its first pod were at the end."""
-        name, _, pod = label.partition("/")
-        nodes = [node for node in self.fleet.nodes if node.name == name]
-        return next((End(node, each) for node in nodes for each in node.pods if pod in {each.name, ""}), None)
+    def _passed(self, node: Node, own: Sequence[Pod]) -> list[str]:
+        """Name the cables of these pods, and the tunnels, that are there."""
+        want = self.want[node.name]
+        there = {link.dev for link in self._hosts[node.name].have.links} if node.name in self._hosts else set()
+        found = cables_of(self.fleet.cluster, want, [End(node, pod) for pod in own])
+        found += sorted(link.dev for link in want.links if isinstance(link, TUNNELS))
+        return [dev for dev in found if dev in there]
 
     def _ask(self, problems: Iterable[Problem]) -> None:
         """Have all hosts tell more, at the same time, while those that failed try again."""
@@ -156,7 +172,7 @@ class Inquiry:
         there = [
             netns for pod in node.pods if (netns := pods.netns(pod, marks)) in have.pods and have.pods[netns].links
         ]
-        trips = [(*ends, problem.size, problem.protocol) for problem in again if (ends := self._ends(problem))]
+        trips = [(*ends, problem.size, problem.protocol) for problem in again if (ends := ends_of(self.fleet, problem))]
         # Both ends ping: so both count for as long, and each direction is tried.
         trips += [(target, source, size, protocol) for source, target, size, protocol in trips]
         pings = [

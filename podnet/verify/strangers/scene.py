@@ -6,7 +6,7 @@ from functools import cached_property
 from ipaddress import IPv4Address
 from typing import TypeAlias
 
-from podnet.cluster import Cluster, Node
+from podnet.cluster import Cluster, Node, Pod
 from podnet.state import MAIN, Bridge, Ipip, Link, Route, State, Sysctl, Vxlan, Wireguard
 from podnet.verify.numbers import Numbers
 from podnet.verify.strangers.filtering import Filters
@@ -101,6 +101,15 @@ class Scene:
         targets = [pod.address for pod in node.pods] or [node.gateway.ip]
         ways = [lookup(seen.have.routes, to) for to in targets]
         return {way.dev for way in ways if way and way.dev and way.to.prefixlen and way.to.overlaps(node.pod_subnet)}
+
+    def passed(self, node: Node, pods: Iterable[Pod]) -> list[str]:
+        """Name the devices of a node that packets of these pods of its own pass, beside the uplink."""
+        if (seen := self.seen.get(node.name)) is None:
+            return []
+        ways = [lookup(seen.have.routes, pod.address) for pod in pods]
+        tunnel = self.tunnel(node)
+        found = [*(way.dev for way in ways if way), tunnel.dev if tunnel else None]
+        return [dev for dev in dict.fromkeys(found) if dev and dev != node.uplink]
 
     def cabled(self, node: Node) -> bool:
         """Say whether the node reaches its pods by a cable each, without a bridge."""
