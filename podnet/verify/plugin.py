@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from testinfra.host import Host
 
 from podnet import inventory as ours
 from podnet.errors import ClusterError
@@ -46,7 +47,9 @@ NOT_ASKED = (
 )
 FLEET = pytest.StashKey[Fleet]()
 DATA = pytest.StashKey[Mapping[str, Mapping[str, Any]]]()
-"""What the inventory says, host by host."""
+"""What the inventory says, host by host, and how pytest was told to reach them."""
+SOURCE = pytest.StashKey[Path]()
+"""An inventory for pyinfra that says the same."""
 SSH_CONFIG = pytest.StashKey[SshConfig]()
 ANSWERS = pytest.StashKey[dict[str, Answer]]()
 """What the hosts told of their tables, once they were asked."""
@@ -141,7 +144,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(HERE)]
     try:
-        config.stash[DATA] = data = inventory.load(inventory_of(config))
+        data = inventory.load(inventory_of(config))
         cluster = ours.read(data)
     except (ClusterError, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
@@ -152,9 +155,38 @@ def pytest_configure(config: pytest.Config) -> None:
     options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
     connected = connect([*(hosts.split(",") if hosts else data), *beside], options, data | beside)
     config.stash[FLEET] = Fleet(cluster, connected, outside)
+    config.stash[DATA] = told = _as_told(config, data, connected)
+    config.stash[SOURCE] = inventory_of(config)
+    if told != data:
+        config.stash[SOURCE] = ssh_config.folder / "inventory.py"
+        inventory.write(config.stash[SOURCE], ours.spelled_out(told))
     if folder := config.getoption("report"):
         config.stash[RUN] = run = _reported(config, Path(config.invocation_params.dir, folder))
         config.pluginmanager.register(run, "podnet-report")
+
+
+def _as_told(
+    config: pytest.Config, data: Mapping[str, Mapping[str, Any]], hosts: Mapping[str, Host]
+) -> dict[str, dict[str, Any]]:
+    """Say in pyinfra's words what only pytest was told of how hosts are reached: else a second apply would not."""
+    option = config.option
+    shared = {
+        "ssh_config_file": option.ssh_config and str(Path(option.ssh_config).expanduser().absolute()),
+        "ssh_key": option.ssh_identity_file,
+        "_sudo": option.sudo,
+        "_sudo_user": option.sudo_user,
+    }
+
+    def own(name: str) -> dict[str, Any]:
+        spec = hosts[name].backend.host if name in hosts else None
+        if spec is None:
+            return {}
+        return {"ssh_user": spec.user, "ssh_port": spec.port and int(spec.port), "ssh_password": spec.password}
+
+    return {
+        name: {**said, **{key: value for key, value in {**shared, **own(name)}.items() if value}}
+        for name, said in data.items()
+    }
 
 
 def _reported(config: pytest.Config, folder: Path) -> Run:

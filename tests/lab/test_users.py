@@ -161,6 +161,22 @@ def test_paramiko_verifies_as_ssh_does(vxlan: At, as_admin: Path, words: list[st
     assert vxlan.differences("node1") == []
 
 
+@pytest.mark.parametrize("hosts", ["node1,node2,node3", "paramiko://node1,ssh://node2,node3"])
+def test_an_ssh_config_alone_says_how_hosts_are_reached(vxlan: At, tmp_path: Path, hosts: str) -> None:
+    """To ssh, to paramiko, and to pyinfra, which is asked what a second apply would do, where the inventory is silent."""
+    (tmp_path / "nodes.py").write_text(
+        re.sub(r"'ssh_\w+': '[^']*',? ?", "", inventory_without_clone(vxlan, tmp_path).read_text())
+    )
+    assert "ssh" not in (tmp_path / "nodes.py").read_text()
+    words = (f"--hosts={hosts}", f"--inventory={tmp_path / 'nodes.py'}", f"--ssh-config={vxlan.path / 'ssh_config'}")
+    done = run("pytest", *words)
+    assert done.code == 0, done.said
+    assert "40 passed" in done.out
+    done = run("pytest", *words, "--disruptive", "podnet/verify/disruptive/test_second_apply.py")
+    assert done.code == 0, done.said
+    assert "a second apply: 0 of " in done.out
+
+
 def test_paramiko_refuses_a_host_whose_key_is_another(vxlan: At, tmp_path: Path) -> None:
     """Or that nobody knows; the others are verified."""
     inventory = inventory_without_clone(vxlan, tmp_path)

@@ -10,7 +10,7 @@ from podnet.errors import ClusterError
 from podnet.inventory import spelled_out
 from podnet.verify.disruptive.operating import Arrangement, Operator
 from podnet.verify.fleet import Fleet
-from podnet.verify.plugin import DATA, DISRUPTIVE, FLEET, SSH_CONFIG, inventory_of
+from podnet.verify.plugin import DATA, DISRUPTIVE, FLEET, SOURCE, SSH_CONFIG
 
 OPERATOR = pytest.StashKey[Operator]()
 
@@ -28,7 +28,7 @@ def operator(fleet: Fleet, pytestconfig: pytest.Config, tmp_path_factory: pytest
     operator = Operator(
         hosts=fleet,
         given=Arrangement(spelled_out(pytestconfig.stash[DATA]), pytestconfig.getoption("mode")),
-        source=inventory_of(pytestconfig),
+        source=pytestconfig.stash[SOURCE],
         folder=tmp_path_factory.mktemp("operator"),
         disconnect=lambda: _disconnect(pytestconfig),
         say=lambda line: _say(pytestconfig, line),
