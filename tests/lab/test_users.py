@@ -163,7 +163,7 @@ def test_paramiko_verifies_as_ssh_does(vxlan: At, as_admin: Path, words: list[st
 
 @pytest.mark.parametrize("hosts", ["node1,node2,node3", "paramiko://node1,ssh://node2,node3"])
 def test_an_ssh_config_alone_says_how_hosts_are_reached(vxlan: At, tmp_path: Path, hosts: str) -> None:
-    """To ssh, to paramiko, and to pyinfra, which is asked what a second apply would do, where the inventory is silent."""
+    """To ssh, paramiko, and pyinfra, which is asked what a second apply would do, where the inventory is silent."""
     (tmp_path / "nodes.py").write_text(
         re.sub(r"'ssh_\w+': '[^']*',? ?", "", inventory_without_clone(vxlan, tmp_path).read_text())
     )
