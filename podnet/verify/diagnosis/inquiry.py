@@ -12,7 +12,7 @@ from podnet.keys import resolve
 from podnet.state import Ipip, State, Vxlan, Wireguard
 from podnet.verify import capture
 from podnet.verify.diagnosis import evidence
-from podnet.verify.diagnosis.causes import End, Host, Trip, cables_of, causes
+from podnet.verify.diagnosis.causes import Cause, End, Host, Trip, cables_of, causes
 from podnet.verify.diagnosis.evidence import Evidence, Ping
 from podnet.verify.diagnosis.refusals import ICMP
 from podnet.verify.fleet import Answer, Fleet
@@ -119,6 +119,20 @@ class Inquiry:
         told = [f"{problem.said}{self._cause(problem)}" for problem in problems]
         return [*told, *captured(self.fleet, problems[0], self._passed)] if problems and self.captures else told
 
+    def named(self, problems: Sequence[Problem]) -> list[str]:
+        """Name what is wrong on the way of any of these pairs, which may fail or not; nothing if no table is."""
+        if problems and not (self._hosts or self._silent):
+            self._ask(problems)
+        found = [f"  cause: {cause}" for problem in problems for cause in self._found(problem)[:1]]
+        return list(dict.fromkeys(found))
+
+    def _found(self, problem: Problem) -> list[Cause]:
+        """Find what is wrong between two ends whose tables are known."""
+        ends = ends_of(self.fleet, problem)
+        if ends is None or any(end.node.name in self._silent for end in ends):
+            return []
+        return causes(Trip(self.fleet.cluster, self._hosts, *ends, problem.size, problem.protocol))
+
     def _cause(self, problem: Problem) -> str:
         ends = ends_of(self.fleet, problem)
         if ends is None:
@@ -126,8 +140,7 @@ class Inquiry:
         for end in ends:
             if end.node.name in self._silent:
                 return f"\n  cause: {self._silent[end.node.name]}"
-        source, target = ends
-        found = causes(Trip(self.fleet.cluster, self._hosts, source, target, problem.size, problem.protocol))
+        found = self._found(problem)
         if not found:
             unread = [said for end in ends if (said := self._unread.get(end.node.name))]
             also = f" (further tables were not read: {unread[0]})" if unread else ""
