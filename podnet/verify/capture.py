@@ -99,7 +99,7 @@ def seen(devices: Mapping[str, str], enter: str, ping: str) -> str:
     """Spell: print as text what passes the filter of each of these devices, while this host or another one pings.
 
     All listen before anything is pinged; a host that does not ping listens for as long as the other one may take.
-    `ping` is `slowly` behind `enter POD`, and `enter` says how that is done (podnet.verify.entering).
+    `ping` is what is tried again behind `enter POD`, and `enter` says how that is done (podnet.verify.entering).
     """
     listening = "\n".join(_listen(dev, wanted) for dev, wanted in devices.items())
     shown = "\n".join(f'echo "{dev}:"; cat "$folder/{dev}.seen"' for dev in devices)

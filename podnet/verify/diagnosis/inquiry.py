@@ -46,19 +46,14 @@ class Explains(Protocol):
 
 @dataclass(frozen=True)
 class Unexplained:
-    """Leaves problems as they are: of somebody else's hosts the tests of their tables name what is wrong.
+    """Leaves problems as they are: of somebody else's hosts the tests of their tables name what is wrong."""
 
-    `devices` names those of a node that packets of some of its pods pass, beside the uplink.
-    """
-
-    fleet: Fleet
-    devices: Callable[[Node, Sequence[Pod]], Sequence[str]]
-    captures: bool = False
+    captures: "Captures | None" = None
 
     def explained(self, problems: Sequence[Problem]) -> list[str]:
         """Say each problem."""
         told = [problem.said for problem in problems]
-        return [*told, *captured(self.fleet, problems[0], self.devices)] if problems and self.captures else told
+        return [*told, *self.captures.of(problems[0])] if problems and self.captures else told
 
 
 def ends_of(fleet: Fleet, problem: Problem) -> tuple[End, End] | None:
@@ -74,24 +69,44 @@ def _end(fleet: Fleet, label: str) -> End | None:
     return next((End(node, each) for node in nodes for each in node.pods if pod in {each.name, ""}), None)
 
 
-def captured(fleet: Fleet, problem: Problem, devices: Callable[[Node, Sequence[Pod]], Sequence[str]]) -> Iterator[str]:
-    """Show what both ends see of one pair, on cables, tunnels and uplinks, while the pair tries again."""
-    ends = ends_of(fleet, problem)
-    if ends is None:
-        return
-    source, target = ends
-    inner = f"host {source.pod.address} and host {target.pod.address}"
-    outer = f"host {source.node.ip} and host {target.node.ip} and not tcp"
-    ping = f"enter {source.pod.name} {capture.slowly(target.pod.address, problem.size)}"
+@dataclass(frozen=True)
+class Captures:
+    """What both ends see of a pair, on cables, tunnels and uplinks, while the pair tries again.
 
-    def script(node: Node) -> str:
-        own = devices(node, [end.pod for end in ends if end.node == node])
-        filters = dict.fromkeys(own, inner) | {node.uplink: f"({inner}) or ({outer})"}
-        return capture.seen(filters, fleet.enter(node), ping if node == source.node else "true")
+    `devices` names those of a node that packets of some of its pods pass, beside the uplink.
+    """
 
-    for name, answer in fleet.run_all(script, [*dict.fromkeys((source.node, target.node))]).items():
-        yield f"  {problem.source} -> {problem.target} as {name} sees it:"
-        yield textwrap.indent(answer.problem or answer.printed.rstrip(), "    ")
+    fleet: Fleet
+    devices: Callable[[Node, Sequence[Pod]], Sequence[str]]
+    _taken: dict[tuple[str, str, int | None, int], list[str]] = field(default_factory=dict)
+
+    def of(self, problem: Problem) -> list[str]:
+        """Show it; what several tests fail for is captured once."""
+        what = (problem.source, problem.target, problem.size, problem.protocol)
+        if what not in self._taken:
+            self._taken[what] = list(self._take(problem))
+        return self._taken[what]
+
+    def _take(self, problem: Problem) -> Iterator[str]:
+        ends = ends_of(self.fleet, problem)
+        if ends is None:
+            return
+        source, target = ends
+        inner = f"host {source.pod.address} and host {target.pod.address}"
+        outer = f"host {source.node.ip} and host {target.node.ip} and not tcp"
+        again = capture.slowly(target.pod.address, problem.size)
+        if problem.protocol != ICMP and problem.size is None:
+            again = evidence.knock(problem.protocol, target.pod.address)
+
+        def script(node: Node) -> str:
+            own = self.devices(node, [end.pod for end in ends if end.node == node])
+            filters = dict.fromkeys(own, inner) | {node.uplink: f"({inner}) or ({outer})"}
+            tries = f"enter {source.pod.name} {again}" if node == source.node else "true"
+            return capture.seen(filters, self.fleet.enter(node), tries)
+
+        for name, answer in self.fleet.run_all(script, [*dict.fromkeys((source.node, target.node))]).items():
+            yield f"  {problem.source} -> {problem.target} as {name} sees it:"
+            yield textwrap.indent(answer.problem or answer.printed.rstrip(), "    ")
 
 
 def keys(haves: Mapping[str, State], cluster: Cluster) -> dict[str, str]:
@@ -107,17 +122,22 @@ class Inquiry:
     want: Mapping[str, State]
     tables: Callable[[], Mapping[str, Answer]]
     """Reads what all hosts hold, or has read it: where nothing fails nobody is asked."""
-    captures: bool = False
+    shows: bool = False
+    """Whether captures are wanted."""
     _hosts: dict[str, Host] = field(default_factory=dict)
     _silent: dict[str, str] = field(default_factory=dict)
     _unread: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Take captures where what is there is known."""
+        self.captures = Captures(self.fleet, self._passed) if self.shows else None
 
     def explained(self, problems: Sequence[Problem]) -> list[str]:
         """Say each problem with its cause, if there is any."""
         if problems and not (self._hosts or self._silent):
             self._ask(problems)
         told = [f"{problem.said}{self._cause(problem)}" for problem in problems]
-        return [*told, *captured(self.fleet, problems[0], self._passed)] if problems and self.captures else told
+        return [*told, *self.captures.of(problems[0])] if problems and self.captures else told
 
     def named(self, problems: Sequence[Problem]) -> list[str]:
         """Name what is wrong on the way of any of these pairs, which may fail or not; nothing if no table is."""
