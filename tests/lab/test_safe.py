@@ -75,23 +75,15 @@ def test_the_default_run_changes_nothing(at: At, members: Path, mode: str) -> No
     assert changes(at, before) == ""
 
 
-DAMAGE = "iptables -I FORWARD -s 10.244.1.0/24 -j DROP; ip -n podnet-pod1 link set eth0 mtu 1000"
-
-
 def test_a_run_that_looks_for_causes_changes_nothing(at: At, members: Path, tmp_path: Path) -> None:
-    """Where pings, TCP and sizes fail, all hosts are asked further, and both ends captured: by looking alone."""
+    """Where pings fail, all hosts are asked further, and both ends are captured: by looking alone."""
     at.into("vxlan", inventory=members)
-    at.sh("node2", DAMAGE)
+    at.sh("node2", "iptables -I FORWARD -s 10.244.1.0/24 -j DROP")
     before = dumps(at)
-    options = (
-        "--captures",
-        f"--report={tmp_path}",
-        *(f"podnet/verify/test_{name}.py" for name in ("reach", "transfer")),
-    )
-    done = at.verify(*options, mode="", inventory=members)
+    done = at.verify("--captures", f"--report={tmp_path}", "podnet/verify/test_reach.py", inventory=members)
     assert done.code == 1, done.said
-    for words in ("as node2 sees it:", "cause: node2: pod podnet-pod1: wrong link: eth0: mtu is 1000", "-j DROP"):
-        assert words in done.out
+    assert "as node2 sees it:" in done.out
+    assert "cause: node2: firewall: iptables filter FORWARD has refused" in done.out
     assert changes(at, before) == ""
     at.sh("node2", "iptables -D FORWARD -s 10.244.1.0/24 -j DROP")
 
