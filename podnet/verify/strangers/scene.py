@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from typing import TypeAlias
 
 from podnet.cluster import Cluster, Node, Pod
-from podnet.state import MAIN, Bridge, Ipip, Link, Route, State, Sysctl, Vxlan, Wireguard
+from podnet.state import MAIN, Bridge, Ipip, Link, Route, Rule, State, Sysctl, Vxlan, Wireguard
 from podnet.verify.numbers import Numbers
 from podnet.verify.strangers.filtering import Filters
 
@@ -33,6 +33,9 @@ class Seen:
     have: State
     filters: Filters = field(default_factory=Filters)
     pods: Mapping[IPv4Address, Inside] = field(default_factory=dict)
+    rules: frozenset[Rule] = frozenset()
+    elsewhere: frozenset[Route] = frozenset()
+    """Routes of all tables, to which rules of policy routing may lead."""
 
     def sysctl(self, path: str) -> str | None:
         """Return a setting's value, if there is such a setting."""
@@ -118,9 +121,9 @@ class Scene:
         return bool(node.pods and links) and not any(isinstance(link, Bridge) for link in links)
 
 
-def lookup(routes: Iterable[Route], to: IPv4Address) -> Route | None:
-    """Choose a route as the kernel does: the longest prefix, then the lowest metric."""
-    fit = [route for route in routes if route.table == MAIN and not route.tos and to in route.to]
+def lookup(routes: Iterable[Route], to: IPv4Address, table: str = MAIN) -> Route | None:
+    """Choose a route of a table as the kernel does: the longest prefix, then the lowest metric."""
+    fit = [route for route in routes if route.table == table and not route.tos and to in route.to]
     return min(fit, key=lambda route: (-route.to.prefixlen, route.metric), default=None)
 
 
