@@ -91,3 +91,12 @@ def test_other_peoples_tests_are_left_alone(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
         assert "1 passed" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["-n", "2"], ["--dist=load", "--tx=2*popen"]])
+def test_several_processes_are_refused(words: list[str]) -> None:
+    """Each would ask all hosts, at the same time, and none would have what the others have seen for the report."""
+    command = [sys.executable, "-m", "pytest", "--inventory=inventories/example.py", *words]
+    done = subprocess.run(command, cwd=goldens.FOLDER.parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "-n, or --dist: one process asks all hosts at once" in done.stderr

@@ -11,7 +11,7 @@ from podnet.inventory import spelled_out
 from podnet.verify import inventory
 from podnet.verify.disruptive.operating import Arrangement, Operator
 from podnet.verify.fleet import Fleet
-from podnet.verify.plugin import DATA, DISRUPTIVE, SSH_CONFIG, inventory_of
+from podnet.verify.plugin import DATA, DISRUPTIVE, FLEET, SOURCE, SSH_CONFIG
 from podnet.verify.settling import named
 
 OPERATOR = pytest.StashKey[Operator]()
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def operator(fleet: Fleet, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """Return who changes the hosts, if they are in the mode that is said; in the end look whether they still are."""
     said, folder = spelled_out(pytestconfig.stash[DATA]), tmp_path_factory.mktemp("operator")
-    data, source = named(said, fleet), inventory_of(pytestconfig)
+    data, source = named(said, fleet), pytestconfig.stash[SOURCE]
     if data != said:
         source = folder / "given.py"
         inventory.write(source, data)
@@ -37,7 +37,7 @@ def operator(fleet: Fleet, pytestconfig: pytest.Config, tmp_path_factory: pytest
         given=Arrangement(data, pytestconfig.getoption("mode")),
         source=source,
         folder=folder,
-        disconnect=pytestconfig.stash[SSH_CONFIG].disconnect,
+        disconnect=lambda: _disconnect(pytestconfig),
         say=lambda line: _say(pytestconfig, line),
     )
     try:
@@ -50,6 +50,12 @@ def operator(fleet: Fleet, pytestconfig: pytest.Config, tmp_path_factory: pytest
     yield operator
     if operator.left:
         pytest.fail("\n".join(operator.left), pytrace=False)
+
+
+def _disconnect(config: pytest.Config) -> None:
+    """End all connections: those to hosts that reboot would not end by themselves."""
+    config.stash[SSH_CONFIG].disconnect()
+    config.stash[FLEET].disconnect()
 
 
 def _say(config: pytest.Config, line: str) -> None:
