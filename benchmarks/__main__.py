@@ -3,14 +3,12 @@
 With numbers, labs of so many hosts are measured and nothing is written: `.venv/bin/python -m benchmarks 3 8`.
 """
 
-import os
-import platform
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-from benchmarks import converge, kernel, planning, plot
+from benchmarks import converge, kernel, planning, plot, throughput
+from benchmarks.running import machine
 from tests.lab.at import CLONE
 
 DOCS = CLONE / "docs"
@@ -50,17 +48,6 @@ A lab's host and an inventory of so many peers, `pyinfra --limit node1`: whole c
 """
 
 
-def machine() -> str:
-    """Describe what all this runs on."""
-    model = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 2**20
-    return (
-        f"{model.partition(': ')[2]}, {os.cpu_count()} processors, {memory:.0f} GB, Linux {platform.release()}, Python "
-        f"{platform.python_version()}; load of the last quarter of an hour, this run's own included, "
-        f"{os.getloadavg()[2]:.1f}."
-    )
-
-
 def convergence(found: list[converge.Found]) -> Iterator[str]:
     """Write the part about labs."""
     yield from converge.ratios(found)
@@ -75,6 +62,7 @@ def main(*words: str) -> None:
     found = [converge.measured(size) for size in map(int, words or converge.SIZES)]
     said = [*convergence(found)]
     if not words:
+        talked = throughput.write(throughput.everywhere())
         steps = kernel.measured()
         said += [PLANNING, *planning.rows(planning.apart(*size) for size in planning.SIZES.items()), ""]
         said += [KERNEL, *kernel.rows(steps)]
@@ -85,6 +73,7 @@ def main(*words: str) -> None:
         (DOCS / "kernel.svg").write_text(plot.svg("Seconds by peers", "peers", "seconds", kernel.curves(steps)))
         head = HEAD.format(machine=machine(), rounds=converge.ROUNDS, slow=converge.SLOW_UP_TO)
         (DOCS / "scale-figures.md").write_text(head + "\n".join(said) + "\n")
+        said += talked
     print("\n".join(said))
 
 

@@ -12,7 +12,6 @@ say more than seconds.
 """
 
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
@@ -21,11 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.giving import give
 from benchmarks.running import Command, Cost, run
 from benchmarks.ways import ANSIBLE, FLOOR, PODNET, PYTHON, WAYS, Place, Way, masters, podnet
-from podnet.labs import apt, limits, recipe
+from podnet.labs import limits
 from podnet.verify import inventory
-from tests.lab.at import BIN, CLONE, At
+from tests.lab.at import At
 
 SIZES = (3, 8, 16, 32)
 ROUNDS = 5
@@ -34,7 +34,8 @@ AGAIN = "podnet, no change"
 JOINED = "podnet, a peer added"
 DAMAGED = "podnet, an entry damaged"
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
-DEBS = CLONE / ".bench" / "python.tar"
+PYTHON_PARTS = [f".{PYTHON}", "./usr/lib/python3.11", "./lib/*/libexpat.so*", "./usr/lib/*/libffi.so*"]
+"""Of Debian's Python: what Ansible needs on hosts. A lab's have none."""
 
 
 @dataclass
@@ -79,7 +80,7 @@ def place(size: int) -> Iterator[Place]:
             hosts = tuple(f"node{number}" for number in range(1, size + 1))
             found = Place(at, hosts, Path(folder))
             if ANSIBLE.exists():
-                _give_python(found)
+                give(at, hosts, ["python3.11-minimal", "libpython3.11-stdlib"], PYTHON_PARTS)
             at.into("vxlan")  # modules are loaded, and tables of iptables' are there, from now on
             reset(found)
             found.fill()
@@ -89,21 +90,6 @@ def place(size: int) -> Iterator[Place]:
             yield found
     finally:
         at.down()
-
-
-def _give_python(place: Place) -> None:
-    """Give the hosts what Ansible needs there; a lab's have no Python."""
-    if not DEBS.exists():
-        packages = "--include=python3.11-minimal,libpython3.11-stdlib"
-        options = [f"--aptopt={setting}" for setting in apt.settings()]
-        command = ["mmdebstrap", "--mode=root", "--variant=extract", packages, *options, recipe.SUITE]
-        subprocess.run([*command, str(DEBS), *apt.sources(recipe.SUITE)], check=True, stderr=subprocess.DEVNULL)
-    parts = [f".{PYTHON}", "./usr/lib/python3.11", "./lib/*/libexpat.so*", "./usr/lib/*/libffi.so*"]
-    for host in place.hosts:
-        unpack = ["tar", "--extract", "--file=-", "--directory=/", "--wildcards", "--exclude=*/test", *parts]
-        with DEBS.open("rb") as debs:
-            enter = [str(BIN / "podnet"), "lab", "exec", "--name", place.at.name, host, "--"]
-            subprocess.run([*enter, *unpack], stdin=debs, check=True)
 
 
 def reset(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import resource
 import subprocess
 import sys
@@ -37,6 +38,17 @@ class Cost:
     processor: float
     traffic: int
     memory: float = 0.0
+
+
+def machine() -> str:
+    """Describe what all this runs on."""
+    model = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 2**20
+    return (
+        f"{model.partition(': ')[2]}, {os.cpu_count()} processors, {memory:.0f} GB, Linux {platform.release()}, Python "
+        f"{platform.python_version()}; load of the last quarter of an hour, this run's own included, "
+        f"{os.getloadavg()[2]:.1f}."
+    )
 
 
 @contextmanager

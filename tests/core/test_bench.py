@@ -4,10 +4,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import converge, kernel, plot
+from benchmarks import converge, hand, kernel, plot, throughput
 from benchmarks.converge import AGAIN, Found
 from benchmarks.running import Command, Cost, run
+from benchmarks.throughput import Reading, Round
 from benchmarks.ways import FLOOR, PODNET
+from podnet.verify.numbers import NUMBERS
 from tests.lab.at import CLONE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -70,3 +72,45 @@ def test_what_is_compared_with_is_of_one_release_each() -> None:
     """A mitogen that knows the Ansible beside it."""
     lines = (CLONE / "benchmarks" / "requirements.txt").read_text().splitlines()
     assert [line.partition("==")[0] for line in lines if "==" in line] == ["ansible-core", "mitogen"]
+
+
+def reading(one: float) -> Reading:
+    """Make up what was measured of a path whose stream has so many Gbit/s."""
+    return Reading(one, one, 10, 300, 5)
+
+
+def rounds(*of: tuple[float, float, float, float]) -> list[Round]:
+    """Make up rounds: bare, podnet, bare again, by hand."""
+    return [Round(*map(reading, each)) for each in of]
+
+
+def test_modes_are_told_as_multiples_and_noise_beside_them() -> None:
+    """The median of the rounds' own ratios, from the lowest to the highest; a mode that the kernel lacks has no row."""
+    found = {"vxlan": rounds((10, 5, 10, 5), (20, 8, 18, 8), (10, 6, 11, 5)), "ipip": []}
+    rows = throughput.beside(found, "podnet", "bare")
+    assert [row.split(" | ")[:2] for row in rows[2:]] == [
+        ["| vxlan", "0.50 (0.40 to 0.60)"],
+        ["| noise: bare to bare", "1.00 (0.90 to 1.10)"],
+    ]
+    assert "lacks what ipip need" in "\n".join(throughput.part("containers", found))
+
+
+def test_only_what_noise_does_not_explain_is_called_slower() -> None:
+    """Compared with what two bare readings of one round differ by."""
+    same = {"vxlan": rounds((10, 5, 11, 5), (10, 5, 9, 5.2))}
+    slower = {"vxlan": rounds((10, 4, 11, 5), (10, 4, 9, 5))}
+    assert throughput.verdict(same).endswith("as fast as those set up by hand.")
+    assert "vxlan, 1 stream: 0.80, and noise 0.90 to 1.10" in throughput.verdict(slower)
+
+
+def test_bars_are_as_long_as_their_medians() -> None:
+    """Twice as much, twice as long; and a legend for each series."""
+    drawn = ET.fromstring(plot.bars("a title", {"a": {"x": [0.4, 0.5, 0.9]}, "b": {"x": [1.0]}}))  # noqa: S314  # our own
+    half, whole = (float(bar.get("width", "0")) for bar in drawn.iter(f"{SVG}rect") if bar.get("height") == "8")
+    assert whole == pytest.approx(2 * half, abs=0.2)
+    assert [text.text for text in drawn.iter(f"{SVG}text")][-1] == "x"
+
+
+def test_every_mode_that_is_measured_is_set_up_by_hand() -> None:
+    """All but those whose pods have a wire of their own."""
+    assert sorted(hand.SET_UP) == sorted(mode for mode, numbers in NUMBERS.items() if not numbers.elsewhere)
