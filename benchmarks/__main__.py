@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from benchmarks import converge, kernel, planning, plot, throughput
+from benchmarks import converge, kernel, phases, planning, plot, throughput
 from benchmarks.running import machine
 from tests.lab.at import CLONE
 
@@ -29,6 +29,12 @@ and seconds. Medians of {rounds} rounds, all ways in turn; commands in Ansible's
 counted on 127.0.0.1 with what hosts answer.
 
 ![Seconds by hosts](converge.svg)
+
+"""
+PHASES = f"""## Where the time goes
+
+The phases of an apply to {phases.HOSTS} hosts, medians of {phases.ROUNDS} rounds; `python -m benchmarks` alone measures
+them. Hosts' processors are this machine's as well, in a lab.
 
 """
 PLANNING = """## Planning without hosts
@@ -62,8 +68,9 @@ def main(*words: str) -> None:
     found = [converge.measured(size) for size in map(int, words or converge.SIZES)]
     said = [*convergence(found)]
     if not words:
-        talked = throughput.write(throughput.everywhere())
+        shares = phases.measured()
         steps = kernel.measured()
+        said += [PHASES, *phases.rows(shares), "", phases.verdict(shares), ""]
         said += [PLANNING, *planning.rows(planning.apart(*size) for size in planning.SIZES.items()), ""]
         said += [KERNEL, *kernel.rows(steps)]
         curves = {
@@ -73,7 +80,7 @@ def main(*words: str) -> None:
         (DOCS / "kernel.svg").write_text(plot.svg("Seconds by peers", "peers", "seconds", kernel.curves(steps)))
         head = HEAD.format(machine=machine(), rounds=converge.ROUNDS, slow=converge.SLOW_UP_TO)
         (DOCS / "scale-figures.md").write_text(head + "\n".join(said) + "\n")
-        said += talked
+        said += throughput.write(throughput.everywhere())
     print("\n".join(said))
 
 

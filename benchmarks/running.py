@@ -70,7 +70,7 @@ def run(commands: Sequence[Command], *, after: Sequence[Command] = (), watched: 
     """Run commands at once, and then others, which are not timed; whatever fails ends everything, with its words."""
     memory = Memory()
     with tempfile.TemporaryFile("w+") as said, adopting():
-        before, sent = _processor(), int(TRAFFIC.read_text())
+        before, sent = processor(), int(TRAFFIC.read_text())
         start = time.monotonic()
         running = [_start(command, said.fileno()) for command in commands]
         if watched:
@@ -85,7 +85,7 @@ def run(commands: Sequence[Command], *, after: Sequence[Command] = (), watched: 
         for command in after:
             _start(command, said.fileno()).wait()
         _reap()
-    return Cost(seconds, _processor() - before, traffic, memory.peak)
+    return Cost(seconds, processor() - before, traffic, memory.peak)
 
 
 def _start(command: Command, said: int) -> subprocess.Popen[bytes]:
@@ -99,7 +99,8 @@ def _start(command: Command, said: int) -> subprocess.Popen[bytes]:
         )
 
 
-def _processor() -> float:
+def processor() -> float:
+    """Return what our children have used of the processor, in seconds."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
