@@ -121,9 +121,9 @@ def on_wire(me: Side, kind: str) -> str:
     return f"""
 ip netns add {POD}
 ip -n {POD} link set lo up
-ip link add eth1 link eth0 netns {POD} type {kind}
-ip -n {POD} addr add {me.pod}/16 dev eth1
-ip -n {POD} link set eth1 up
+ip link add wire link eth0 netns {POD} type {kind}
+ip -n {POD} addr add {me.pod}/16 dev wire
+ip -n {POD} link set wire up
 """
 
 
@@ -220,7 +220,7 @@ for link in cni0 pod pod2 cali0 flannel.1 flannel.ipip flannel.udp flannel-wg; d
 done
 for name in pod pod2; do
     if test -e /run/netns/$name; then
-        for link in eth0 eth1; do
+        for link in eth0 wire; do
             if ip -n $name link show dev $link >/dev/null 2>&1; then ip -n $name link del dev $link; fi
         done
         ip netns del $name

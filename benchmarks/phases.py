@@ -163,7 +163,7 @@ def verdict(found: Found) -> str:
     most = " and ".join(f"{part.name} ({part.controller:.2f} + {part.hosts:.2f} s)" for part in dearest)
     return (
         f"The first apply takes {whole.seconds / least.seconds:.2f} times as long as the floor, on processors that are "
-        f"busy with it for {busy:.0%} of the time. It costs the controller {whole.controller:.2f} s of them and the hosts "
-        f"{whole.hosts:.2f} s; the floor costs {least.controller:.2f} s and {least.hosts:.2f} s. Most of it are two phases, "
-        f"the controller's share and the hosts': {most}."
+        f"busy with it for {busy:.0%} of the time. It costs the controller {whole.controller:.2f} s of them and the "
+        f"hosts {whole.hosts:.2f} s; the floor costs {least.controller:.2f} s and {least.hosts:.2f} s. Most of it are "
+        f"two phases, the controller's share and the hosts': {most}."
     )
