@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import converge, hand, kernel, plot, throughput
+from benchmarks import converge, hand, kernel, phases, planning, plot, throughput
 from benchmarks.converge import AGAIN, Found
 from benchmarks.running import Command, Cost, run
 from benchmarks.throughput import Reading, Round
@@ -114,3 +114,31 @@ def test_bars_are_as_long_as_their_medians() -> None:
 def test_every_mode_that_is_measured_is_set_up_by_hand() -> None:
     """All but those whose pods have a wire of their own."""
     assert sorted(hand.SET_UP) == sorted(mode for mode, numbers in NUMBERS.items() if not numbers.elsewhere)
+
+
+def noted(seconds: float) -> dict[str, object]:
+    """Make up what a watched run has noted: each phase takes the controller half of that, and hosts a quarter."""
+    marks = [(name, 7 + i * seconds, i * seconds / 2, 3 + i * seconds / 4) for i, name in enumerate(phases.PHASES)]
+    return {"marks": [*marks, ("end", 7 + 6 * seconds, 3 * seconds, 3 + 1.5 * seconds)], "parts": {"compared": 0.25}}
+
+
+def test_phases_add_up_and_their_medians_are_told() -> None:
+    """Parts follow the phase that they are of, and are not counted again."""
+    each = [phases.phases(noted(seconds)) for seconds in (1.0, 2.0, 9.0)]
+    *rest, whole = phases.medians(each)
+    assert [phase.name for phase in rest] == [
+        *list(phases.PHASES.values())[:5],
+        "— of that, compared",
+        phases.PHASES["end"],
+    ]
+    assert (whole.seconds, whole.controller, whole.hosts) == (12.0, 6.0, 3.0)
+    least = [[phases.Phase(phases.ALL, 6.0, 1.0, 2.0)]]
+    found = phases.Found({FLOOR.name: least, PODNET.name: each, AGAIN: each}, [{"reading": 0.02}])
+    assert "takes 2.00 times as long as the floor" in phases.verdict(found)
+    assert "| — of that, compared |  | 0.25 |  |" in list(phases.rows(found))
+
+
+def test_what_was_not_planned_is_drawn_as_the_rest() -> None:
+    """The picture is of all hosts."""
+    found = [planning.Planned(5000, 50, 1.0, 6.0, 0.2, 10, 80, 0.1, 0.1)]
+    assert planning.curves(found) == {"one host": [(5000, 0.12)], "all hosts": [(5000, 600.0)]}
