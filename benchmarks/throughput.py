@@ -277,7 +277,7 @@ def beside(found: Found, above: str, below: str) -> list[str]:
 
 
 def verdict(found: Found) -> str:
-    """Say where podnet's median is further from the hand-made one's than two bare readings are from each other."""
+    """Say which medians lie further from 1 than what two bare readings of a round differ by."""
     other = []
     for what, title in TITLES.items():
         low, high = min(noise(found, what)), max(noise(found, what))
@@ -285,15 +285,15 @@ def verdict(found: Found) -> str:
             if rounds and not low <= (middle := statistics.median(ratios(rounds, "podnet", "by_hand", what))) <= high:
                 other.append(f"{mode}, {title}: {middle:.2f}, and noise {low:.2f} to {high:.2f}")
     if not other:
-        return "Every median lies within the noise: podnet's modes are as fast as those set up by hand."
-    return "Every median lies within the noise, but for these: " + "; ".join(other) + "."
+        return "No mode is further from its twin by hand than the bare underlay is from itself in another reading."
+    return "Further from its twin by hand than the bare underlay is from itself: " + "; ".join(other) + "."
 
 
 def absolute(found: Found) -> str:
     """Say what the bare underlay does."""
     bare = [reading for rounds in found.values() for one in rounds for reading in (one.bare, one.again)]
     medians = (statistics.median(getattr(one, each.name) for one in bare) for each in fields(Reading))
-    words = (f"{title} {value:.3g} {unit}" for title, value, unit in zip(_titles(), medians, UNITS, strict=True))
+    words = (f"{title} {value:,.2f} {unit}" for title, value, unit in zip(_titles(), medians, UNITS, strict=True))
     return f"The bare underlay, medians: {'; '.join(words)}."
 
 
