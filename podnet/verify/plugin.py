@@ -148,6 +148,7 @@ def pytest_configure(config: pytest.Config) -> None:
     options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
     options["connection"] = options["connection"] or "ssh"
     connected = connect([*(hosts.split(",") if hosts else data), *beside], options, data | beside)
+    ssh_config.names = list(connected)
     config.stash[FLEET] = Fleet(cluster, connected, outside)
     if folder := config.getoption("report"):
         config.stash[RUN] = run = _reported(config, Path(config.invocation_params.dir, folder))
