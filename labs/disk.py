@@ -4,9 +4,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from podnet.labs import backport, initramfs
+from podnet.labs import backport, initramfs, vmlinux
 
-PACKING = (initramfs.MODULES, initramfs.TOOLS, initramfs.INIT, "2")
+PACKING = (initramfs.MODULES, initramfs.TOOLS, initramfs.INIT, "3")
 SIZE = "3G"  # sparse
 # What no VM of a lab has: 300 of the 400 MB of modules, and documents.
 PRUNED = (
@@ -17,7 +17,7 @@ PRUNED = (
 )
 DOCUMENTS = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists")
 
-DISK, OVERLAY, KERNEL, INITRD, QEMU = "disk.raw", "overlay.qcow2", "vmlinuz", "initrd", "qemu"
+DISK, OVERLAY, KERNEL, INITRD, QEMU = "disk.raw", "overlay.qcow2", "vmlinux", "initrd", "qemu"
 
 
 def pack(draft: Path, final: Path) -> Path:
@@ -25,7 +25,7 @@ def pack(draft: Path, final: Path) -> Path:
     root, image = draft / "root", draft / "image"
     image.mkdir()
     (kernel,) = (root / "boot").glob("vmlinuz-*")
-    shutil.move(kernel, image / KERNEL)
+    (image / KERNEL).write_bytes(vmlinux.unpacked(kernel.read_bytes()))
     (image / INITRD).write_bytes(initramfs.make(root))
     prune(root)
     run("truncate", f"--size={SIZE}", image / DISK)

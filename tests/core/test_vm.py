@@ -1,9 +1,11 @@
 """What a VM is started with, as values: QEMU's words, the kernel's, and the archive that it starts from."""
 
 import itertools
+import lzma
+import struct
 from pathlib import Path
 
-from podnet.labs import initramfs, vms
+from podnet.labs import initramfs, vmlinux, vms
 from podnet.labs.home import Home
 from podnet.labs.plan import VMS, Lab
 from podnet.labs.qemu import Qemu
@@ -119,3 +121,20 @@ def test_an_archive_is_what_cpio_calls_newc() -> None:
     assert entry[110:115] == b"init\0"
     assert entry[116:] == b"hello\0\0\0"
     assert len(entry) % 4 == 0
+
+
+def packed(payload: bytes, version: int = 0x20F) -> bytes:
+    """Return a bzImage with one sector for its setup, and the payload eight bytes behind that."""
+    head = bytearray(2 * 512 + 8)
+    head[0x1F1] = 1
+    struct.pack_into("<4sH", head, 0x202, b"HdrS", version)
+    struct.pack_into("<II", head, 0x248, 8, len(payload))
+    return bytes(head) + payload + b"rest"
+
+
+def test_a_kernel_is_started_unpacked() -> None:
+    """As QEMU understands it; one that is packed otherwise, or says nothing of it, unpacks itself."""
+    elf = b"\x7fELF and so on"
+    assert vmlinux.unpacked(packed(lzma.compress(elf) + b"\0\0\0\x0e")) == elf
+    others = [packed(lzma.compress(b"no ELF")), packed(b"\x28\xb5\x2f\xfd zstd"), packed(lzma.compress(elf), 0x207)]
+    assert [vmlinux.unpacked(other) for other in others] == others

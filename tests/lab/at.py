@@ -204,9 +204,14 @@ class At:
 
     def differences(self, host: str, mode: str = "vxlan", inventory: Path | None = None) -> list[str]:
         """Compare a host's tables with the computed ones, as the verification does, but in this process."""
+        return self.look(host, mode, inventory)[0]
+
+    def look(self, host: str, mode: str = "vxlan", inventory: Path | None = None) -> tuple[list[str], list[Section]]:
+        """Read a host's tables once; say what differs from the computed ones, and what an apply would run."""
         want, cluster = self.wanted(host, mode, inventory)
         have = self.have(host, want)
-        return differences(self._settled(want, have, cluster, host), have, cluster.marks)
+        settled = self._settled(want, have, cluster, host)
+        return differences(settled, have, cluster.marks), sections(plan(settled, have, cluster.marks))
 
     @property
     def cluster(self) -> Cluster:
@@ -218,9 +223,7 @@ class At:
 
     def todo(self, host: str, mode: str) -> list[Section]:
         """Say what an apply would run on a host."""
-        want, cluster = self.wanted(host, mode)
-        have = self.have(host, want)
-        return sections(plan(self._settled(want, have, cluster, host), have, cluster.marks))
+        return self.look(host, mode)[1]
 
     def _settled(self, want: State, have: State, cluster: Cluster, host: str) -> State:
         """Fit what is wanted to the host; what it says itself of its key, and of its peers', is believed here."""
@@ -230,10 +233,6 @@ class At:
     def carry_out(self, host: str, sections: list[Section]) -> None:
         """Run a part of that, as if the rest had been cut off."""
         self.sh(host, script(sections))
-
-    def mend(self, host: str, mode: str = "vxlan") -> None:
-        """Do on one host what an apply would, without the seconds that pyinfra takes to start."""
-        self.carry_out(host, self.todo(host, mode))
 
     def off(self, *hosts: str) -> None:
         """Pull the plug of hosts, all at once."""

@@ -25,9 +25,14 @@ def kinds_of(mode: str) -> set[str]:
     return {kind for space in (want, *want.pods.values()) for kind in kinds.of(space)}
 
 
+def lends_nics(mode: str) -> bool:
+    """Whether the mode gives pods NICs, which only an inventory of their own names: tests/vms/test_sriov.py."""
+    return nics.needed(importlib.import_module(f"podnet.modes.{mode}"))
+
+
 def lacking(at: At, mode: str) -> frozenset[str]:
     """Name the kinds that the mode needs and the lab's kernel lacks; no lab's own inventory gives NICs to pods."""
-    if nics.needed(importlib.import_module(f"podnet.modes.{mode}")):
+    if lends_nics(mode):
         return frozenset({NICS})
     return kinds.parse(at.sh("node1", kinds.script(sorted(kinds_of(mode)))).splitlines())
 

@@ -59,9 +59,9 @@ def test_what_is_removed_by_hand_is_named_and_healed(at: At, mode: str) -> None:
     assert damages
     for script, words in damages:
         at.sh("node2", script)
-        found = at.differences("node2", mode)
+        found, todo = at.look("node2", mode)
         assert any(words in sentence for sentence in found), f"{script}: expected {words!r} in {found}"
-        at.mend("node2", mode)
+        at.carry_out("node2", todo)
         assert at.differences("node2", mode) == [], script
     for script, _ in damages:
         at.try_sh("node2", script)  # what one has taken away another may not find

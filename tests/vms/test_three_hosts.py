@@ -62,10 +62,10 @@ def damaged(at: At, mode: str) -> Iterator[str]:
     """Take away one item of each table of a host and of a pod; tell what is not named, or not healed by an apply."""
     for script, words in one_of_each(at.possible("node2", mode)):
         at.sh("node2", script)
-        found = at.differences("node2", mode)
+        found, todo = at.look("node2", mode)
         if not any(words in sentence for sentence in found):
             yield f"{script}: expected {words!r} in {found}"
-        at.mend("node2", mode)
+        at.carry_out("node2", todo)
         if left := at.differences("node2", mode):
             yield f"{script}: what an apply does has left {left}"
     at.sh("node2", "if [ -e /sys/class/net/cni0 ]; then ip link del cni0; else ip netns del podnet-pod1; fi")
