@@ -74,8 +74,8 @@ def room(hosts: int) -> Iterator[None]:
 def place(size: int) -> Iterator[Place]:
     """Make a lab whose hosts hold nothing, and all that the ways are given."""
     at = At("bench")
-    at.up("--hosts", str(size))
     try:
+        at.up("--hosts", str(size))
         with tempfile.TemporaryDirectory() as folder:
             hosts = tuple(f"node{number}" for number in range(1, size + 1))
             found = Place(at, hosts, Path(folder))

@@ -103,8 +103,8 @@ def measured() -> tuple[Measured, str]:
     """Measure everything on a lab of one host."""
     at = At("bench")
     found: Measured = {peers: defaultdict(list) for peers in PEERS}
-    at.up("--hosts", "1")
     try:
+        at.up("--hosts", "1")
         said = taken(at)
         with tempfile.TemporaryDirectory() as folder:
             for peers, costs in found.items():

@@ -225,8 +225,8 @@ def measured(kind: str, modes: Iterable[str], rounds: int, *options: str) -> Fou
     """Make a lab of that kind and measure modes on it."""
     at = At(f"speed-{kind.lower()}")
     found: Found = {mode: [] for mode in modes}
-    at.up("--hosts", "2", *options)
     try:
+        at.up("--hosts", "2", *options)
         give(at, NODES, ["iperf3"], IPERF)
         shells = Shells(at)
         bench = Bench(at, shells)
