@@ -33,8 +33,8 @@ counted on 127.0.0.1 with what hosts answer.
 """
 PHASES = f"""## Where the time goes
 
-The phases of an apply to {phases.HOSTS} hosts, medians of {phases.ROUNDS} rounds; `python -m benchmarks` alone measures
-them. Hosts' processors are this machine's as well, in a lab.
+The phases of an apply to {phases.HOSTS} hosts, and the floor beside it: medians of {phases.ROUNDS} rounds of their own.
+In a lab the hosts' processors are this machine's as well.
 
 """
 PLANNING = """## Planning without hosts

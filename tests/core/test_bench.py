@@ -1,5 +1,6 @@
 """What `make bench` writes into the docs: tables and pictures of what was measured."""
 
+from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -42,7 +43,34 @@ def test_ways_are_told_as_multiples_of_the_floor() -> None:
     assert "| podnet, first apply | 0.75 (1.50 s) |" in rows
     assert f"| {FLOOR.name} | 1.00 (2.00 s) |" in rows
     (said,) = converge.targets([found])
-    assert "first apply 0.75 x the floor (at most 1); no change 0.80 x the first apply (at most 0.8)" in said
+    assert said == "- 3 hosts: first apply 0.75 x the floor; no change 0.80 x the first apply; controller 60 MB."
+
+
+def test_targets_are_said_to_be_met_or_missed() -> None:
+    """From 16 hosts on: with fewer, start-up is most of it."""
+    found = Found(16)
+    found.costs[FLOOR.name] = [cost(2.0)]
+    found.costs[PODNET.name] = [cost(2.5)]
+    found.costs[AGAIN] = [cost(1.5)]
+    found.costs[converge.LOOP] = [cost(200.0)]
+    (said,) = converge.targets([found])
+    assert "first apply 1.25 x the floor (at most 1: missed)" in said
+    assert "no change 0.60 x the first apply (at most 0.8: met)" in said
+    assert "its loop 80 x (at least 60: met)" in said
+
+
+def test_vms_are_asked_for_what_containers_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And for one mode that both have; what has a wire of its own is asked for of nobody."""
+    asked: dict[str, list[str]] = {}
+
+    def measured(kind: str, modes: Iterable[str], *_: object) -> throughput.Found:
+        asked[kind] = list(modes)
+        return {mode: [] if mode in {"ipip", "udp"} else rounds((1, 1, 1, 1)) for mode in asked[kind]}
+
+    monkeypatch.setattr(throughput, "measured", measured)
+    assert list(throughput.everywhere()) == ["containers", "VMs"]
+    assert sorted(asked["containers"]) == sorted(hand.SET_UP)
+    assert asked["VMs"] == ["vxlan", "ipip", "udp"]
 
 
 def test_every_measured_step_has_a_curve() -> None:

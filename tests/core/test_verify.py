@@ -101,7 +101,7 @@ def test_only_hosts_that_are_verified_cost_an_ssh(tmp_path: Path) -> None:
     ssh.chmod(0o755)
     inventory.write(tmp_path / "inventory.py", planning.inventory(200))
     state = Path(fleet.__file__).parent / "test_state.py"
-    words = ["--hosts=node1", f"--inventory={tmp_path}/inventory.py", state]
+    words = ["--hosts=node1", f"--inventory={tmp_path}/inventory.py", str(state)]
     done = subprocess.run(
         [Path(sys.executable).parent / "pytest", *words],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
