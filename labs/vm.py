@@ -19,8 +19,10 @@ MEMORY = 512  # MB
 OPENS_WITHIN = 20.0
 SPARE = "eth1"
 MANAGEMENT = "52:55:0a:00:02:0f"  # of mgmt0: slirp gives each VM a network of its own, so all may have the same
-KERNEL = ("root=/dev/vda", "rw", "console=ttyS0", "quiet", "mitigations=off", "audit=0", "panic=1", "net.ifnames=0")
-KERNEL += ("cryptomgr.notests",)  # half a second of a boot in emulation
+KERNEL = (
+    *("root=/dev/vda", "rw", "console=ttyS0", "quiet", "mitigations=off", "audit=0", "panic=1", "net.ifnames=0"),
+    "cryptomgr.notests",  # half a second of a boot in emulation
+)
 
 
 @dataclass(frozen=True)
