@@ -10,6 +10,8 @@ unexport PYTHONDONTWRITEBYTECODE
 LATER = --ignore-glob='*/test_disruptive.py' --deselect tests/vms/test_sriov.py::test_every_disruptive_scenario_holds
 ABREAST = --numprocesses 3 --dist loadfile --no-loadscope-reorder
 SIDE_BY_SIDE = $(LATER) $(ABREAST)
+# What looks at one subject from all sides on containers, for a quarter of an hour: not what one runs after each change.
+THOROUGH = docker docs equivalence faults firewall net_conf observe pods_cni podman reports safe scale switching users
 VALIDATED = if command -v vagrant; then $(PYTEST) tests/vagrant/test_validate.py; else \
 	echo "no vagrant here: the Vagrantfile is not validated"; fi
 
@@ -18,8 +20,8 @@ test: setup lint  ## lint, types, core tests, `vagrant validate`, labs of contai
 	$(VALIDATED)
 	$(PYTEST) tests/vms tests/lab tests/core $(SIDE_BY_SIDE)
 
-test-fast: setup lint  ## core tests and labs of containers, no VMs
-	$(PYTEST) tests/lab tests/core $(SIDE_BY_SIDE)
+test-fast: setup lint  ## core tests, and on labs of containers every mode that they can have: about five minutes
+	$(PYTEST) tests/lab tests/core $(SIDE_BY_SIDE) $(THOROUGH:%=--ignore=tests/lab/test_%.py)
 
 test-all: setup lint  ## the same, and what the verification does with --disruptive, in each mode
 	@./setup packages-vagrant.txt

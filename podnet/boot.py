@@ -126,9 +126,10 @@ def _lent(want: State) -> dict[str, Vf]:
 
 
 def _lend(loan: Loan, netns: str, vf: Vf | None) -> Iterator[Step]:
-    """Spell how a NIC, whatever its name is at that boot, comes into a pod, with the note that it had before."""
+    """Spell how a NIC comes into a pod, with the note that it had before but for its name: that may be another now."""
     done = f"bears {netns} {loan.dev} {loan.mac}"
-    for line in spell.plant(replace(loan, at=f"$(nic {loan.nic})"), netns):
+    name = f"$(nic {loan.nic})"
+    for line in spell.plant(replace(loan, at=name, before=loan.before and replace(loan.before, dev=name)), netns):
         yield Step(f"ip {line}", unless=f"inside {netns} {loan.dev}")
     for line in _imposed(vf, loan.before) if vf else ():
         yield Step(f"ip {line}", unless=done)

@@ -8,6 +8,7 @@ We would like to note it in a file; a NIC whose namespace is deleted comes back 
 kernel's choice, and one that is taken out takes its settings along; hence the note goes where the NIC goes.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -140,8 +141,10 @@ def returning(want: State, have: State, mine: Marks) -> list[tuple[tuple[str, st
 
 
 def remembered(loan: Loan, have: State) -> Loan:
-    """Say of a loan what it was before, also if its note was lost."""
-    return replace(loan, before=before_of(loan, have))
+    """Say of a loan what it was before, also if its note was lost, and what it is to be called if its name is taken."""
+    before = before_of(loan, have)
+    taken = {other.dev for other in have.links if _identity(other) != loan.nic}
+    return replace(loan, before=replace(before, dev=_free(loan, have)) if before.dev in taken else before)
 
 
 def before_of(link: Link, have: State) -> Before:
@@ -152,9 +155,15 @@ def before_of(link: Link, have: State) -> Before:
         return Before(link.dev, mac, link.mtu, link.up, vfs.get(_identity(link)))
     if link.before:
         return link.before
-    taken = {other.dev for other in have.links}
-    free = next(name for name in (f"eth{i}" for i in range(len(taken) + 1)) if name not in taken)
-    return Before(free, mac, link.mtu, up=False, vf=Vf(link.nic, NO_MAC) if link.nic in vfs else None)
+    return Before(_free(link, have), mac, link.mtu, up=False, vf=Vf(link.nic, NO_MAC) if link.nic in vfs else None)
+
+
+def _free(loan: Loan, have: State) -> str:
+    """Choose a name that nobody has, nor had before, and for each loan another."""
+    all_lent = [other for space in (have, *have.pods.values()) for other in lent(space)]
+    taken = {link.dev for link in have.links} | {other.before.dev for other in all_lent if other.before}
+    free = (name for name in map("eth{}".format, itertools.count()) if name not in taken)
+    return next(itertools.islice(free, sorted(other.nic for other in all_lent).index(loan.nic), None))
 
 
 def obstacles(want: State, have: State, mine: Marks, uplink: str | None) -> Iterator[str]:

@@ -95,14 +95,16 @@ od -An -v -tx1 "$folder/wire.pcap"
 """
 
 
-def seen(devices: Mapping[str, str], ping: str = "") -> str:
+def seen(devices: Mapping[str, str], enter: str, ping: str) -> str:
     """Spell: print as text what passes the filter of each of these devices, while this host or another one pings.
 
     All listen before anything is pinged; a host that does not ping listens for as long as the other one may take.
+    `ping` is what is tried again behind `enter POD`, and `enter` says how that is done (podnet.verify.entering).
     """
     listening = "\n".join(_listen(dev, wanted) for dev, wanted in devices.items())
     shown = "\n".join(f'echo "{dev}:"; cat "$folder/{dev}.seen"' for dev in devices)
     return f"""set -eu
+{enter}
 if ! command -v tcpdump >/dev/null; then echo "tcpdump is needed: install it" >&2; exit 1; fi
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
@@ -122,10 +124,10 @@ until grep -q 'listening on' "$folder/{dev}.said"; do
 done"""
 
 
-def slowly(netns: str, to: IPv4Address, size: int | None) -> str:
+def slowly(to: IPv4Address, size: int | None) -> str:
     """Spell pings of which the other host, which may begin to listen a little later, sees some."""
     sized = f" -M do -s {size - HEADERS}" if size else ""
-    return f"ip netns exec {netns} ping -n -c 3 -i 0.5 -w 2{sized} {to}"
+    return f"ping -n -c 3 -i 0.5 -w 2{sized} {to}"
 
 
 def parse(output: str) -> list[Packet]:

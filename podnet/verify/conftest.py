@@ -12,7 +12,7 @@ from podnet.errors import ClusterError
 from podnet.facts import node as tables
 from podnet.modes import Mode
 from podnet.state import State
-from podnet.verify.diagnosis.inquiry import Explains, Inquiry, Unexplained, keys
+from podnet.verify.diagnosis.inquiry import Captures, Explains, Inquiry, Unexplained, keys
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.mesh import reach, sampling
 from podnet.verify.mesh.greeting import greet
@@ -163,10 +163,11 @@ def have(node: Node, answers: dict[str, Answer]) -> State:
 @pytest.fixture(scope="session")
 def inquiry(fleet: Fleet, request: pytest.FixtureRequest) -> Explains:
     """Return who finds out, once something has failed, which table on the way is wrong."""
-    if OBSERVATION in request.config.stash:
-        return Unexplained()
+    captures = request.config.getoption("captures")
+    if seen := request.config.stash.get(OBSERVATION, None):
+        return Unexplained(Captures(fleet, seen.scene.passed) if captures else None)
     want = request.getfixturevalue("want")
-    return Inquiry(fleet, want, partial(_tables, fleet, want, request.config), request.config.getoption("captures"))
+    return Inquiry(fleet, want, partial(_tables, fleet, want, request.config), captures)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import testinfra
+from testinfra.backend import parse_hostspec
 from testinfra.host import Host
 
 from podnet.cluster import Cluster, Node
@@ -17,6 +18,8 @@ from podnet.verify.entering import by_name
 from podnet.verify.inventory import SSH_CONFIG
 
 PARALLEL = 32
+BACK_ENDS = ("ssh", "safe-ssh", "paramiko")
+"""Those of testinfra's that reach other machines, and mind their host keys."""
 
 
 @dataclass(frozen=True)
@@ -81,22 +84,43 @@ class Fleet:
         """Return the fleet of those nodes alone."""
         return Fleet(self.cluster, {name: host for name, host in self.hosts.items() if name in names})
 
+    def disconnect(self) -> None:
+        """End the connections that are this process's own. Those of ssh are SshConfig's."""
+        for host in self.hosts.values():
+            if disconnect := getattr(host.backend, "disconnect", None):
+                disconnect()
+
 
 def connect(specs: Sequence[str], options: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]]) -> dict[str, Host]:
     """Make testinfra's hosts of what `--hosts` says, by the names of the inventory."""
-    for spec in specs:
-        if "://" in spec and not spec.startswith(("ssh://", "safe-ssh://")):
-            raise pytest.UsageError(
-                f"--hosts={spec}: only ssh:// is verified, since it alone checks host keys; leave the scheme out"
-            )
-    hosts = {host.backend.get_hostname(): host for host in testinfra.get_hosts(specs, **options)}
-    with_sudo = testinfra.get_hosts(specs, **{**options, "sudo": True})
+    hosts = {host.backend.get_hostname(): host for host in _hosts(specs, options)}
+    with_sudo = _hosts(specs, {**options, "sudo": True})
     hosts |= {name: host for host in with_sudo if data.get(name := host.backend.get_hostname(), {}).get("_sudo")}
     if unknown := sorted(hosts.keys() - data.keys()):
         raise pytest.UsageError(
             f"--hosts names {', '.join(unknown)}, which the inventory does not; it has {', '.join(data)}"
         )
     return hosts
+
+
+def _hosts(specs: Sequence[str], options: Mapping[str, Any]) -> Iterator[Host]:
+    for spec in specs:
+        name, said = parse_hostspec(spec)
+        connection = said.get("connection") or options.get("connection") or "ssh"
+        if connection not in BACK_ENDS:
+            raise pytest.UsageError(
+                f"--hosts={spec}: hosts are verified by {', '.join(BACK_ENDS)}, which reach other machines and mind "
+                f"their host keys, and not by {connection}; leave that out"
+            )
+        asked = {**options, **said, "connection": connection}
+        yield _by_paramiko(name, asked) if connection == "paramiko" else testinfra.get_host(spec, **asked)
+
+
+def _by_paramiko(name: str, options: Mapping[str, Any]) -> Host:
+    # paramiko takes a while to import, and this module is imported whenever pytest starts.
+    from podnet.verify.by_paramiko import ByParamiko  # noqa: PLC0415
+
+    return Host(ByParamiko(name, **options))
 
 
 def outsider(name: str, data: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

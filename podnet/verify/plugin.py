@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from testinfra.host import Host
 
 from podnet import inventory as ours
 from podnet.errors import ClusterError
@@ -36,7 +37,6 @@ STRANGERS = HERE / "test_observe.py"
 """What asks whether hosts that somebody else set up do the same as podnet's would: with `--observe`."""
 NOT_WHILE_OBSERVING = {
     "disruptive": "asks for what changes them",
-    "captures": "shows devices that podnet makes",
     "outside": "asks for what podnet's rules promise",
 }
 """Options that say nothing of hosts that somebody else set up."""
@@ -47,7 +47,9 @@ NOT_ASKED = (
 )
 FLEET = pytest.StashKey[Fleet]()
 DATA = pytest.StashKey[Mapping[str, Mapping[str, Any]]]()
-"""What the inventory says, host by host."""
+"""What the inventory says, host by host, and how pytest was told to reach them."""
+SOURCE = pytest.StashKey[Path]()
+"""An inventory for pyinfra that says the same."""
 SSH_CONFIG = pytest.StashKey[SshConfig]()
 ANSWERS = pytest.StashKey[dict[str, Answer]]()
 """What the hosts told of their tables, once they were asked."""
@@ -134,10 +136,15 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(
                 f"--observe looks at hosts that somebody else set up, and --{option} {asks}; leave one of them out"
             )
+    if config.getoption("dist", "no") != "no":
+        raise pytest.UsageError(
+            "-n, or --dist: one process asks all hosts at once; several would measure, or with --disruptive change, "
+            "what the others are looking at; leave it out"
+        )
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(HERE)]
     try:
-        config.stash[DATA] = data = inventory.load(inventory_of(config))
+        data = inventory.load(inventory_of(config))
         cluster = ours.read(data)
     except (ClusterError, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
@@ -146,13 +153,41 @@ def pytest_configure(config: pytest.Config) -> None:
     beside = outsider(outside, data) if outside else {}
     config.stash[SSH_CONFIG] = ssh_config = SshConfig(data | beside, config.getoption("ssh_config"))
     options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
-    options["connection"] = options["connection"] or "ssh"
     connected = connect([*(hosts.split(",") if hosts else data), *beside], options, data | beside)
     ssh_config.names = list(connected)
     config.stash[FLEET] = Fleet(cluster, connected, outside)
+    config.stash[DATA] = told = _as_told(config, data, connected)
+    config.stash[SOURCE] = inventory_of(config)
+    if told != data:
+        config.stash[SOURCE] = ssh_config.folder / "inventory.py"
+        inventory.write(config.stash[SOURCE], ours.spelled_out(told))
     if folder := config.getoption("report"):
         config.stash[RUN] = run = _reported(config, Path(config.invocation_params.dir, folder))
         config.pluginmanager.register(run, "podnet-report")
+
+
+def _as_told(
+    config: pytest.Config, data: Mapping[str, Mapping[str, Any]], hosts: Mapping[str, Host]
+) -> dict[str, dict[str, Any]]:
+    """Say in pyinfra's words what only pytest was told of how hosts are reached: else a second apply would not."""
+    option = config.option
+    shared = {
+        "ssh_config_file": option.ssh_config and str(Path(option.ssh_config).expanduser().absolute()),
+        "ssh_key": option.ssh_identity_file,
+        "_sudo": option.sudo,
+        "_sudo_user": option.sudo_user,
+    }
+
+    def own(name: str) -> dict[str, Any]:
+        spec = hosts[name].backend.host if name in hosts else None
+        if spec is None:
+            return {}
+        return {"ssh_user": spec.user, "ssh_port": spec.port and int(spec.port), "ssh_password": spec.password}
+
+    return {
+        name: {**said, **{key: value for key, value in {**shared, **own(name)}.items() if value}}
+        for name, said in data.items()
+    }
 
 
 def _reported(config: pytest.Config, folder: Path) -> Run:
@@ -205,6 +240,8 @@ def _testinfra_options(config: pytest.Config) -> dict[str, Any]:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Close what `pytest_configure` opened."""
+    if fleet := config.stash.get(FLEET, None):
+        fleet.disconnect()
     if ssh_config := config.stash.get(SSH_CONFIG, None):
         ssh_config.close()
 

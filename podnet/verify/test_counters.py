@@ -3,7 +3,9 @@
 import pytest
 
 from podnet.cluster import Node
+from podnet.verify.diagnosis.inquiry import Inquiry, Problem
 from podnet.verify.fleet import Fleet
+from podnet.verify.mesh.probe import label
 from podnet.verify.numbers import Numbers
 from podnet.verify.traffic.bursts import Bursts
 
@@ -17,7 +19,9 @@ def bursts(fleet: Fleet, numbers: Numbers, greeted: None) -> Bursts:  # noqa: AR
 
 
 @pytest.mark.scenario(7)
-def test_counters_rise_on_the_way_and_nowhere_else(node: Node, bursts: Bursts) -> None:
+def test_counters_rise_on_the_way_and_nowhere_else(node: Node, bursts: Bursts, inquiry: Inquiry) -> None:
     """A burst of pings is counted both ways by each device that it should pass, at both ends, and by no other."""
     if found := bursts.faults(node):
-        pytest.fail("\n".join(found), pytrace=False)
+        # Packets that pass a node's devices may be anybody's who has gone astray.
+        pairs = [Problem(label(each.node, each.pod), label(each.peer, each.to), "") for each in bursts.all]
+        pytest.fail("\n".join([*found, *inquiry.named(pairs)]), pytrace=False)

@@ -52,13 +52,16 @@ def test_pods_reach_nodes_as_the_mode_says(node: Node, exchange: Exchange, inqui
     _fail_if(inquiry.explained([*_to_nodes(node, exchange)]))
 
 
-def _sources(node: Node, exchange: Exchange) -> Iterator[str]:
+def _sources(node: Node, exchange: Exchange) -> Iterator[Problem]:
     for peer, pod, _ in exchange.others():
         source = nodes.seen_by_node(exchange.numbers.beyond, exchange.cluster, peer, pod, node)
-        yield from exchange.unlike(node.name, pod.address, node.ip, source)
+        for said in exchange.unlike(node.name, pod.address, node.ip, source):
+            yield Problem(exchange.called[pod.address], node.name, said)
 
 
 @pytest.mark.scenario(6)
-def test_a_node_sees_pods_under_the_address_that_the_inventory_says(node: Node, exchange: Exchange) -> None:
+def test_a_node_sees_pods_under_the_address_that_the_inventory_says(
+    node: Node, exchange: Exchange, inquiry: Inquiry
+) -> None:
     """Pods of other nodes are seen as their node if `masquerade` is True, else as themselves; its own as themselves."""
-    _fail_if(_sources(node, exchange))
+    _fail_if(inquiry.explained([*_sources(node, exchange)]))

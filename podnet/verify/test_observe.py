@@ -10,6 +10,7 @@ from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.strangers.observed import Subject
 from podnet.verify.strangers.observing import Observation, script_of_pings
 from podnet.verify.strangers.passage import insides, passage
+from podnet.verify.strangers.policy import policy
 from podnet.verify.strangers.scene import Scene
 from podnet.verify.strangers.ways import devices, ways
 
@@ -42,6 +43,11 @@ def test_packets_can_leave_the_node(node: Node, observation: Observation, record
 def test_the_way_to_each_peer_is_whole(node: Node, observation: Observation, record: Record) -> None:
     """Route, neighbour and FDB entry, or key, lead to the peer itself, as its own tables have it; none to nobody."""
     _look(node, observation, record, ways)
+
+
+def test_no_rule_leads_around_the_main_table(node: Node, observation: Observation, record: Record) -> None:
+    """Policy routing (`ip rule`) leads pods' packets no other way than the main table would."""
+    _look(node, observation, record, policy)
 
 
 def test_the_node_lets_pods_packets_through(node: Node, observation: Observation, record: Record) -> None:

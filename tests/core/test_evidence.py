@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from podnet.marks import FIRST
 from podnet.state import State, Sysctl
 from podnet.verify import capture
 from podnet.verify.diagnosis import evidence
 from podnet.verify.diagnosis.evidence import MARK, Echoes, Moved, Ping, Way
 from podnet.verify.diagnosis.inquiry import Inquiry, Problem
 from podnet.verify.diagnosis.refusals import PROTOCOLS
+from podnet.verify.entering import by_name
 from podnet.verify.fleet import Answer, Fleet
 from tests.core.examples import cluster
 
@@ -89,7 +91,8 @@ def test_an_answer_that_was_cut_is_an_error() -> None:
 def test_scripts_are_what_any_sh_takes() -> None:
     """Checked by sh itself, without running them."""
     ping = Ping("podnet-pod1", IPv4Address("10.244.2.2"), 1450)
-    shown = capture.seen({"eth0": "icmp", "flannel.1": "icmp"}, capture.slowly("podnet-pod1", PEER, None))
+    ask = f"enter pod1 {capture.slowly(PEER, None)}"
+    shown = capture.seen({"eth0": "icmp", "flannel.1": "icmp"}, by_name(FIRST), ask)
     knock = replace(ping, size=None, protocol=PROTOCOLS["tcp"])
     for said in (evidence.script([ping, knock], ["192.168.56.12"], ["podnet-pod1"]), shown):
         done = subprocess.run(["sh", "-n"], input=said, capture_output=True, text=True, check=False)

@@ -19,6 +19,7 @@ from podnet.state import (
     Neighbour,
     Nic,
     Route,
+    Rule,
     State,
     Sysctl,
     Vxlan,
@@ -371,3 +372,46 @@ def test_a_host_whose_tables_cannot_be_read_fails_alone() -> None:
     assert seen.answers["node1"].problem.startswith("what node1 told of itself is not as expected")
     assert seen.answers["node2"].problem == "node2 cannot be reached: no"
     assert [node.pods for node in seen.fleet.nodes] == [node.pods for node in of.nodes]
+
+
+TABLE9 = Route(IPv4Network("10.244.2.0/24"), "eth1", IPv4Address("192.0.2.1"), table="9")
+NARROW = Rule(99, "9", target=IPv4Network("10.244.2.0/24"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "table", "fault", "says"),
+    [
+        (
+            NARROW,
+            TABLE9,
+            True,
+            "what goes to pods of node2 goes via 192.0.2.1 dev eth1, and by the main table goes via 10.244.2.0",
+        ),
+        (
+            replace(NARROW, table="", options=("action prohibit",)),
+            TABLE9,
+            True,
+            "what goes to pods of node2 is refused, and by the main table",
+        ),
+        (
+            replace(NARROW, fwmark="0x1"),
+            TABLE9,
+            False,
+            "to pods of node2 goes via 192.0.2.1 dev eth1 under conditions that are not read here",
+        ),
+        (replace(NARROW, table="", options=("l3mdev None",)), TABLE9, None, ""),
+        (replace(NARROW, target=IPv4Network("10.9.0.0/16")), TABLE9, None, ""),
+        (replace(NARROW, priority=32800), TABLE9, None, ""),
+        (replace(NARROW, table="main"), TABLE9, None, ""),
+        (NARROW, replace(TABLE9, to=IPv4Network("10.9.0.0/16")), None, ""),
+        (NARROW, Route(TABLE9.to, "flannel.1", IPv4Address("10.244.2.0"), table="9"), None, ""),
+    ],
+)
+def test_rules_of_policy_routing_are_followed(rule: Rule, table: Route, fault: bool | None, says: str) -> None:  # noqa: FBT001
+    """To the table that they name: what leads another way fails, what may is told, and what leads the same is fine."""
+    whole = scene("vxlan")
+    one = replace(whole.seen["node1"], rules=frozenset({rule}), elsewhere=frozenset({table}))
+    seen = replace(whole, seen={**whole.seen, "node1": one})
+    found = [finding for finding in findings(seen, seen.cluster.node("node1")) if finding.table == "rule"]
+    assert [finding.fault for finding in found] == ([] if fault is None else [fault])
+    assert all(says in finding.says for finding in found)

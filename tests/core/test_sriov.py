@@ -278,6 +278,19 @@ def test_a_nic_that_was_moved_or_renamed_in_its_pod_is_found(lines: list[str], t
     assert then == "again" or (back[FIRST].dev, back[FIRST].alias) == ("eth2", "")  # type: ignore[attr-defined]  # a Card
 
 
+def test_a_nic_whose_name_another_has_by_now_comes_back_under_a_free_one() -> None:
+    """VFs that were made meanwhile, or at a boot in another order; two of them get two names."""
+    kernel = machine()
+    run(kernel, want_of(cluster()))
+    kernel.add_link(Nic("eth2", 1500, "02:58:00:00:00:01"))
+    kernel.add_link(Nic("eth3", 1500, "02:58:00:00:00:02"))
+    run(kernel, State())
+    names = [link.dev for link in kernel.tables["links"]]
+    assert len(names) == len(set(names))
+    back = {link.pci: link.dev for link in kernel.tables["links"] if isinstance(link, Nic)}
+    assert {back[FIRST], back[SECOND]}.isdisjoint({"eth2", "eth3"})
+
+
 def test_pods_swap_their_nics() -> None:
     """Both are taken out before either is put in."""
     kernel = machine()

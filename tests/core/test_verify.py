@@ -111,3 +111,12 @@ def test_only_hosts_that_are_verified_cost_an_ssh(tmp_path: Path) -> None:
     )
     assert "node1 cannot be reached" in done.stdout
     assert len((tmp_path / "calls").read_text().splitlines()) < 5
+
+
+@pytest.mark.parametrize("words", [["-n", "2"], ["--dist=load", "--tx=2*popen"]])
+def test_several_processes_are_refused(words: list[str]) -> None:
+    """Each would ask all hosts, at the same time, and none would have what the others have seen for the report."""
+    command = [sys.executable, "-m", "pytest", "--inventory=inventories/example.py", *words]
+    done = subprocess.run(command, cwd=goldens.FOLDER.parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "-n, or --dist: one process asks all hosts at once" in done.stderr

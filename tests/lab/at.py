@@ -62,6 +62,10 @@ def until(holds: Callable[[], bool], seconds: float, why: str) -> None:
         assert time.monotonic() < deadline, f"after {seconds} s still waiting until {why}"
 
 
+INTERRUPTIBLE = ("env", "--default-signal=INT")
+"""What to start a command by that is to be interrupted: where the shell put tests into the background, nobody is."""
+
+
 @dataclass(frozen=True)
 class Applied:
     """What pyinfra reports of a run: who was changed, who was not, who failed."""

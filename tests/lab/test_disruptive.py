@@ -9,7 +9,7 @@ import pytest
 
 from podnet.cluster import Pod
 from podnet.verify.disruptive import dump, losses
-from tests.lab.at import BIN, CLONE, At, Done, until
+from tests.lab.at import BIN, CLONE, INTERRUPTIBLE, At, Done, until
 from tests.lab.proof import MODES, needs
 from tests.lab.test_modes import CROSSING
 
@@ -207,7 +207,13 @@ def test_what_cannot_be_given_back_is_told_loudly(vxlan: At) -> None:
 def test_interrupted_in_the_middle_it_gives_all_back(vxlan: At) -> None:
     """Ctrl-C while a member is away: it is a member again before pytest ends, and no ping goes on."""
     before = dumped(vxlan)
-    words = [str(BIN / "pytest"), "--hosts=node1,node2,node3", f"--inventory={vxlan.inventory}", "--disruptive"]
+    words = [
+        *INTERRUPTIBLE,
+        str(BIN / "pytest"),
+        "--hosts=node1,node2,node3",
+        f"--inventory={vxlan.inventory}",
+        "--disruptive",
+    ]
     process = subprocess.Popen(
         [*words, f"{FOLDER}/test_member.py"], cwd=CLONE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

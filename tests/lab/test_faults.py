@@ -59,3 +59,14 @@ def test_captures_show_where_packets_end(at: At, mode: str) -> None:
     sender, _, receiver = done.out.partition("as node1 sees it:")[2].partition("as node2 sees it:")
     assert f"{other} > {target}: ICMP echo request" in sender
     assert "ICMP echo reply" not in receiver.partition("cause:")[0]
+
+
+def test_captures_show_what_fails(at: At, mode: str) -> None:
+    """Where TCP alone is lost, TCP is tried again: pings, which pass, would show nothing."""
+    at.sh("node2", "iptables -t raw -I PREROUTING -p tcp -s 10.244.1.2 -j DROP")
+    done = at.verify("podnet/verify/test_transfer.py", "--captures", mode=mode)
+    at.sh("node2", "iptables -t raw -D PREROUTING -p tcp -s 10.244.1.2 -j DROP")
+    assert done.code == 1, done.said
+    seen = done.out.partition("as node1 sees it:")[2].partition("cause:")[0]
+    assert "Flags [S]" in seen
+    assert "ICMP" not in seen

@@ -263,12 +263,46 @@ def test_the_report_tells_it_too(flannel: Place, tmp_path: Path) -> None:
     assert 'name="difference"' in (tmp_path / "junit.xml").read_text()
 
 
-@pytest.mark.parametrize("option", ["--disruptive", "--captures", "--outside=node3"])
+@pytest.mark.parametrize("option", ["--disruptive", "--outside=node3"])
 def test_what_says_nothing_of_strangers_is_refused(flannel: Place, option: str) -> None:
     """Nothing is changed there, and what podnet alone makes or promises is not looked for."""
     done = flannel.observe(option)
     assert done.code == 4
     assert f"and {option.partition('=')[0]} " in done.err
+
+
+def test_a_rule_that_leads_around_the_main_table_is_named(flannel: Place) -> None:
+    """To a table of its own, which has another way to a peer's pods; one for marked packets only is told of."""
+    other = "ip route add 10.244.1.0/24 via 192.168.56.13 dev eth0 table 9"
+    flannel.at.sh("node2", f"{other}; ip rule add to 10.244.1.0/24 fwmark 7 lookup 9 prio 98")
+    marked = flannel.observe(*TABLES)
+    flannel.at.sh("node2", "ip rule add to 10.244.1.0/24 lookup 9 prio 99")
+    done = flannel.observe(*TABLES)
+    flannel.at.sh("node2", "ip rule del prio 98; ip rule del prio 99; ip route flush table 9")
+    assert marked.code == 0, marked.said
+    says = "node2: rule: what goes to pods of node1 goes via 192.168.56.13 dev eth0"
+    assert f"{says} under conditions that are not read here: rule add" in marked.out
+    assert f"{says}, and by the main table goes via 10.244.1.0 dev flannel.1: rule add" in done.out
+    assert "test_no_rule_leads_around_the_main_table[node2]" in done.out
+    assert flannel.observe(*TABLES).code == 0
+
+
+def test_captures_show_both_ends_of_a_strangers_pair(flannel: Place) -> None:
+    """On the device that leads to the pod, on the tunnel and on the uplink, of the first pair that fails."""
+    flannel.at.sh("node2", "iptables -t raw -I PREROUTING -i flannel.1 -s 10.244.1.0/24 -j DROP")
+    done = flannel.observe("--captures", "podnet/verify/test_reach.py")
+    flannel.at.sh("node2", "iptables -t raw -D PREROUTING -i flannel.1 -s 10.244.1.0/24 -j DROP")
+    assert done.code == 1, done.said
+    sender, _, receiver = done.out.partition("as node1 sees it:")[2].partition("as node2 sees it:")
+    for seen in (sender, receiver):
+        assert [dev for dev in ("cni0:", "flannel.1:", "eth0:") if f"    {dev}\n" in seen] == [
+            "cni0:",
+            "flannel.1:",
+            "eth0:",
+        ]
+    cable, _, tunnel = receiver.partition("eth0:")[0].partition("flannel.1:")
+    assert "ICMP echo request" not in cable
+    assert "10.244.1.2 > 10.244.2.2: ICMP echo request" in tunnel
 
 
 def test_what_breaks_nothing_is_told_and_passes(flannel: Place) -> None:

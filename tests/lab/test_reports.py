@@ -11,7 +11,7 @@ import pytest
 
 from podnet.verify.reporting.report import HTML, JUNIT
 from tests.core.test_report import Page
-from tests.lab.at import BIN, CLONE, At, until
+from tests.lab.at import BIN, CLONE, INTERRUPTIBLE, At, until
 
 REACH = "podnet/verify/test_reach.py"
 HOSTS = ("node1", "node2", "node3")
@@ -120,7 +120,13 @@ def test_an_unreachable_host_is_in_the_report(whole: At, tmp_path: Path) -> None
 def test_an_interrupted_run_leaves_its_report(whole: At, tmp_path: Path) -> None:
     """Ctrl-C while pings wait for replies that do not come."""
     whole.sh("node2", "ip link del flannel.1")
-    words: list[str | Path] = [BIN / "pytest", f"--hosts={','.join(HOSTS)}", f"--inventory={whole.inventory}", REACH]
+    words: list[str | Path] = [
+        *INTERRUPTIBLE,
+        BIN / "pytest",
+        f"--hosts={','.join(HOSTS)}",
+        f"--inventory={whole.inventory}",
+        REACH,
+    ]
     with subprocess.Popen([*words, f"--report={tmp_path}"], cwd=CLONE, stdout=subprocess.PIPE) as running:
         pinging = partial(whole.try_sh, "node2", "pgrep -x ping")
         until(lambda: pinging().code == 0, 20, "node2 pings")

@@ -3,18 +3,38 @@
 What is compared, and what cannot be, is said in tests/lab/dump.py.
 """
 
+import textwrap
+from pathlib import Path
+
 import pytest
 
 from tests.lab.at import At, until
 from tests.lab.dump import Dump, dump, unlike
 from tests.lab.strangers_state import STRANGERS, inventory, observe, standing
 
+SHAPE = ("--hosts", "4")
 NODES = ("node1", "node2", "node3")
+OUTSIDE = "node4"
+
+
+@pytest.fixture
+def members(at: At, tmp_path: Path) -> Path:
+    """Write an inventory of the first three hosts; the fourth is no member."""
+    path = tmp_path / "inventory.py"
+    path.write_text(
+        textwrap.dedent(f"""\
+            import runpy
+
+            _hosts, _data = runpy.run_path({str(at.inventory)!r})["nodes"]
+            nodes = (_hosts[:3], _data)
+            """)
+    )
+    return path
 
 
 def dumps(at: At) -> dict[str, Dump]:
     """Look at all hosts, as soon as none has an IPv6 address that it still asks others about."""
-    return {node: settled(at, node) for node in NODES}
+    return {node.name: settled(at, node.name) for node in at.cluster.nodes}
 
 
 def settled(at: At, node: str) -> Dump:
@@ -31,26 +51,41 @@ def settled(at: At, node: str) -> Dump:
 
 def changes(at: At, before: dict[str, Dump]) -> str:
     """Say in what the hosts are not as they were."""
-    return "\n".join(f"{node}: {line}" for node in NODES for line in unlike(before[node], dump(at, node)))
+    return "\n".join(f"{node}: {line}" for node, was in before.items() for line in unlike(was, dump(at, node)))
 
 
 @pytest.mark.parametrize("mode", ["vxlan", "proxy_arp"])
-def test_the_default_run_changes_nothing(at: At, mode: str) -> None:
+def test_the_default_run_changes_nothing(at: At, members: Path, mode: str) -> None:
     """All tables of hosts and pods, all settings, files and processes stay, in a mode with a bridge and without.
 
-    Taken for a stranger's (`--observe`), the same cluster is in nothing otherwise than podnet would have it.
+    So they do on a host outside. Taken for a stranger's (`--observe`), the same cluster is in nothing otherwise than
+    podnet would have it.
     """
-    at.into(mode)
+    at.into(mode, inventory=members)
     before = dumps(at)
-    done = at.verify(mode=mode)
+    done = at.verify(f"--outside={OUTSIDE}", mode=mode, inventory=members)
     assert done.code == 0, done.said
-    assert all(f"test_{name}.py ." in done.out for name in ("again", "counters", "nodes", "reach", "transfer", "wire"))
-    done = observe(at.inventory, mode)
+    files = ("again", "counters", "nodes", "outside", "reach", "transfer", "wire")
+    assert all(f"test_{name}.py ." in done.out for name in files)
+    done = observe(members, mode)
     assert done.code == 0, done.said
     assert "test_transfer.py ." in done.out
     assert f"podnet would have otherwise in {mode} ==" in done.out
     assert "\nnothing\n" in done.out
     assert changes(at, before) == ""
+
+
+def test_a_run_that_looks_for_causes_changes_nothing(at: At, members: Path, tmp_path: Path) -> None:
+    """Where pings fail, all hosts are asked further, and both ends are captured: by looking alone."""
+    at.into("vxlan", inventory=members)
+    at.sh("node2", "iptables -I FORWARD -s 10.244.1.0/24 -j DROP")
+    before = dumps(at)
+    done = at.verify("--captures", f"--report={tmp_path}", "podnet/verify/test_reach.py", inventory=members)
+    assert done.code == 1, done.said
+    assert "as node2 sees it:" in done.out
+    assert "cause: node2: firewall: iptables filter FORWARD has refused" in done.out
+    assert changes(at, before) == ""
+    at.sh("node2", "iptables -D FORWARD -s 10.244.1.0/24 -j DROP")
 
 
 @pytest.mark.parametrize("name", ["flannel-vxlan", "calico-bgp"])

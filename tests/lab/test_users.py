@@ -152,6 +152,47 @@ def test_installed_wheel_deploys_and_verifies_from_any_directory(vxlan: At, inst
         assert "40 passed" in done.stdout
 
 
+@pytest.mark.parametrize("words", [["--connection=paramiko"], ["--hosts=paramiko://node1,paramiko://node2,node3"]])
+def test_paramiko_verifies_as_ssh_does(vxlan: At, as_admin: Path, words: list[str]) -> None:
+    """With the option or host by host, and by sudo as well: the same tests, and each host's key is looked at."""
+    done = run("pytest", f"--inventory={as_admin}", *words)
+    assert done.code == 0, done.said
+    assert "40 passed" in done.out
+    assert vxlan.differences("node1") == []
+
+
+@pytest.mark.parametrize("hosts", ["node1,node2,node3", "paramiko://node1,ssh://node2,node3"])
+def test_an_ssh_config_alone_says_how_hosts_are_reached(vxlan: At, tmp_path: Path, hosts: str) -> None:
+    """To ssh, paramiko, and pyinfra, which is asked what a second apply would do, where the inventory is silent."""
+    (tmp_path / "nodes.py").write_text(
+        re.sub(r"'ssh_\w+': '[^']*',? ?", "", inventory_without_clone(vxlan, tmp_path).read_text())
+    )
+    assert "ssh" not in (tmp_path / "nodes.py").read_text()
+    words = (f"--hosts={hosts}", f"--inventory={tmp_path / 'nodes.py'}", f"--ssh-config={vxlan.path / 'ssh_config'}")
+    done = run("pytest", *words)
+    assert done.code == 0, done.said
+    assert "40 passed" in done.out
+    done = run("pytest", *words, "--disruptive", "podnet/verify/disruptive/test_second_apply.py")
+    assert done.code == 0, done.said
+    assert "a second apply: 0 of " in done.out
+
+
+def test_paramiko_refuses_a_host_whose_key_is_another(vxlan: At, tmp_path: Path) -> None:
+    """Or that nobody knows; the others are verified."""
+    inventory = inventory_without_clone(vxlan, tmp_path)
+    known = (vxlan.path / "known_hosts").read_text().splitlines()
+    first, second, third = (line.split() for line in known[:3])
+    (tmp_path / "known").write_text(f"{' '.join(first)}\n{' '.join([second[0], *third[1:]])}\n")
+    inventory.write_text(inventory.read_text().replace(str(vxlan.path / "known_hosts"), str(tmp_path / "known")))
+    done = run("pytest", f"--inventory={inventory}", "--connection=paramiko", "podnet/verify/test_state.py")
+    assert done.code == 1, done.said
+    assert "node2 cannot be reached: paramiko: Host key for server '127.0.0.1' does not match" in done.out
+    assert re.search(
+        r"node3 cannot be reached: paramiko: Server '\[127.0.0.1\]:\d+' not found in known_hosts", done.out
+    )
+    assert "2 passed" in done.out
+
+
 def inventory_without_clone(at: At, folder: Path) -> Path:
     """Write an inventory of the lab's hosts as plain data, which needs nothing of the clone."""
     hosts = [

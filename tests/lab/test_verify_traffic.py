@@ -76,7 +76,7 @@ def test_all_is_as_promised_with_a_host_outside(
 
 @dataclass(frozen=True)
 class Break:
-    """A damage on a host, how it is mended, which tests stay green, and what the red one says."""
+    """A damage on a host, how it is mended, which tests stay green, what the red one says, and names as the cause."""
 
     mode: str
     host: str
@@ -85,6 +85,7 @@ class Break:
     green: tuple[str, ...]
     red: str
     says: str
+    cause: str = ""
 
 
 REACH = f"{PLACE}/test_reach.py::test_pods_reach_each_other_as_the_mode_says"
@@ -154,6 +155,7 @@ BREAKS = {
         (REACH, TRANSFER),
         NODES,
         "node1/pod1 -> node2: expected the source 192.168.56.11, saw 10.244.1.2",
+        "  cause: node1: wrong firewall chain: nat PODNET-POSTRTG: jumps is none",
     ),
     "masquerading is gone, seen from outside": Break(
         "bridge",
@@ -209,6 +211,7 @@ BREAKS = {
         (REACH, TRANSFER, NODES),
         COUNTERS,
         "node1: expected the tx counter of flannel.1 to rise by 200 packets, saw 100",
+        "  cause: node1: a stranger's route to 10.244.2.2 comes before 10.244.2.0/24",
     ),
     "a stranger's route leads by another node": Break(
         "vxlan",
@@ -218,6 +221,7 @@ BREAKS = {
         (),
         COUNTERS,
         "node3: expected the rx counter of flannel.1 to rise by 200 packets, saw 4",
+        "  cause: node1: a stranger's route to 10.244.2.2 comes before 10.244.2.0/24",
     ),
     "perl is missing": Break(
         "bridge",
@@ -242,6 +246,7 @@ def test_it_goes_red_and_says_why(members: Callable[..., Members], what: str) ->
     finally:
         three.at.sh(damaged.host, damaged.mend)
     assert damaged.says in done.out, done.out
+    assert damaged.cause in done.out, done.out
     failed = {line.split("::")[0] for line in done.out.splitlines() if line.startswith("FAILED")}
     assert failed == {f"FAILED {damaged.red}"}, done.out
 

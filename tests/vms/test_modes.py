@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests import shown
 from tests.lab.at import At
 from tests.lab.proof import MODES, lacking_here, lends_nics
 
@@ -28,6 +29,7 @@ def test_it_is_there_again_after_a_reboot_of_all_hosts_at_once(
     done = at.verify(mode=mode, hosts=HOSTS)
     assert done.code == 0, done.said
     assert "skipped" not in done.out
+    shown.note(11, mode, at.kind)
     record_property("proved", mode)
 
 

@@ -147,10 +147,14 @@ def _asked(to: object, netns: str = "") -> Iterator[str]:
 
 def _ping(ping: Ping) -> str:
     if ping.protocol != ICMP:
-        how = f"{ping.protocol} {ping.target} {PINGS} {INTERVAL}"
-        return f"timeout {AT_MOST} ip netns exec {ping.netns} perl -e '{KNOCK}' {how}"
+        return f"ip netns exec {ping.netns} {knock(ping.protocol, ping.target)}"
     size = f" -M do -s {ping.size - HEADERS}" if ping.size else ""
     return f"ip netns exec {ping.netns} ping -n -q -c {PINGS} -i {INTERVAL} -w {WINDOW}{size} {ping.target}"
+
+
+def knock(protocol: int, to: IPv4Address) -> str:
+    """Spell packets of TCP or UDP, as many as there would be pings."""
+    return f"timeout {AT_MOST} perl -e '{KNOCK}' {protocol} {to} {PINGS} {INTERVAL}"
 
 
 def _counters(when: str, namespaces: Iterable[str]) -> Iterator[str]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from podnet import boot, nics, pods
-from podnet.cluster import Cluster, Node
+from podnet.cluster import Cluster, Node, Pod
 from podnet.facts import node as tables
 from podnet.keys import resolve
 from podnet.state import Ipip, State, Vxlan, Wireguard
 from podnet.verify import capture
 from podnet.verify.diagnosis import evidence
-from podnet.verify.diagnosis.causes import End, Host, Trip, cables_of, causes
+from podnet.verify.diagnosis.causes import Cause, End, Host, Trip, cables_of, causes
 from podnet.verify.diagnosis.evidence import Evidence, Ping
 from podnet.verify.diagnosis.refusals import ICMP
 from podnet.verify.fleet import Answer, Fleet
@@ -44,12 +44,69 @@ class Explains(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class Unexplained:
     """Leaves problems as they are: of somebody else's hosts the tests of their tables name what is wrong."""
 
+    captures: "Captures | None" = None
+
     def explained(self, problems: Sequence[Problem]) -> list[str]:
         """Say each problem."""
-        return [problem.said for problem in problems]
+        told = [problem.said for problem in problems]
+        return [*told, *self.captures.of(problems[0])] if problems and self.captures else told
+
+
+def ends_of(fleet: Fleet, problem: Problem) -> tuple[End, End] | None:
+    """Find the two ends; None if one of them is nobody whose tables are known."""
+    source, target = (_end(fleet, label) for label in (problem.source, problem.target))
+    return (source, target) if source and target else None
+
+
+def _end(fleet: Fleet, label: str) -> End | None:
+    """Find a pod by its label; a node is asked about as if its first pod were at the end."""
+    name, _, pod = label.partition("/")
+    nodes = [node for node in fleet.nodes if node.name == name]
+    return next((End(node, each) for node in nodes for each in node.pods if pod in {each.name, ""}), None)
+
+
+@dataclass(frozen=True)
+class Captures:
+    """What both ends see of a pair, on cables, tunnels and uplinks, while the pair tries again.
+
+    `devices` names those of a node that packets of some of its pods pass, beside the uplink.
+    """
+
+    fleet: Fleet
+    devices: Callable[[Node, Sequence[Pod]], Sequence[str]]
+    _taken: dict[tuple[str, str, int | None, int], list[str]] = field(default_factory=dict)
+
+    def of(self, problem: Problem) -> list[str]:
+        """Show it; what several tests fail for is captured once."""
+        what = (problem.source, problem.target, problem.size, problem.protocol)
+        if what not in self._taken:
+            self._taken[what] = list(self._take(problem))
+        return self._taken[what]
+
+    def _take(self, problem: Problem) -> Iterator[str]:
+        ends = ends_of(self.fleet, problem)
+        if ends is None:
+            return
+        source, target = ends
+        inner = f"host {source.pod.address} and host {target.pod.address}"
+        outer = f"host {source.node.ip} and host {target.node.ip} and not tcp"
+        again = capture.slowly(target.pod.address, problem.size)
+        if problem.protocol != ICMP and problem.size is None:
+            again = evidence.knock(problem.protocol, target.pod.address)
+
+        def script(node: Node) -> str:
+            own = self.devices(node, [end.pod for end in ends if end.node == node])
+            filters = dict.fromkeys(own, inner) | {node.uplink: f"({inner}) or ({outer})"}
+            tries = f"enter {source.pod.name} {again}" if node == source.node else "true"
+            return capture.seen(filters, self.fleet.enter(node), tries)
+
+        for name, answer in self.fleet.run_all(script, [*dict.fromkeys((source.node, target.node))]).items():
+            yield f"  {problem.source} -> {problem.target} as {name} sees it:"
+            yield textwrap.indent(answer.problem or answer.printed.rstrip(), "    ")
 
 
 def keys(haves: Mapping[str, State], cluster: Cluster) -> dict[str, str]:
@@ -65,27 +122,45 @@ class Inquiry:
     want: Mapping[str, State]
     tables: Callable[[], Mapping[str, Answer]]
     """Reads what all hosts hold, or has read it: where nothing fails nobody is asked."""
-    captures: bool = False
+    shows: bool = False
+    """Whether captures are wanted."""
     _hosts: dict[str, Host] = field(default_factory=dict)
     _silent: dict[str, str] = field(default_factory=dict)
     _unread: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Take captures where what is there is known."""
+        self.captures = Captures(self.fleet, self._passed) if self.shows else None
 
     def explained(self, problems: Sequence[Problem]) -> list[str]:
         """Say each problem with its cause, if there is any."""
         if problems and not (self._hosts or self._silent):
             self._ask(problems)
         told = [f"{problem.said}{self._cause(problem)}" for problem in problems]
-        return [*told, *self._captured(problems[0])] if problems and self.captures else told
+        return [*told, *self.captures.of(problems[0])] if problems and self.captures else told
+
+    def named(self, problems: Sequence[Problem]) -> list[str]:
+        """Name what is wrong on the way of any of these pairs, which may fail or not; nothing if no table is."""
+        if problems and not (self._hosts or self._silent):
+            self._ask(problems)
+        found = [f"  cause: {cause}" for problem in problems for cause in self._found(problem)[:1]]
+        return list(dict.fromkeys(found))
+
+    def _found(self, problem: Problem) -> list[Cause]:
+        """Find what is wrong between two ends whose tables are known."""
+        ends = ends_of(self.fleet, problem)
+        if ends is None or any(end.node.name in self._silent for end in ends):
+            return []
+        return causes(Trip(self.fleet.cluster, self._hosts, *ends, problem.size, problem.protocol))
 
     def _cause(self, problem: Problem) -> str:
-        ends = self._ends(problem)
+        ends = ends_of(self.fleet, problem)
         if ends is None:
             return ""
         for end in ends:
             if end.node.name in self._silent:
                 return f"\n  cause: {self._silent[end.node.name]}"
-        source, target = ends
-        found = causes(Trip(self.fleet.cluster, self._hosts, source, target, problem.size, problem.protocol))
+        found = self._found(problem)
         if not found:
             unread = [said for end in ends if (said := self._unread.get(end.node.name))]
             also = f" (further tables were not read: {unread[0]})" if unread else ""
@@ -95,39 +170,13 @@ class Inquiry:
         also = f"; and {len(found) - 1} more behind it" if len(found) > 1 else ""
         return f"\n  cause: {found[0]}{also}"
 
-    def _captured(self, problem: Problem) -> Iterator[str]:
-        """Show what both ends see of one pair, on cables, tunnels and uplinks, while the pair tries again."""
-        ends = self._ends(problem)
-        if ends is None:
-            return
-        source, target = ends
-        marks = self.fleet.cluster.marks
-        inner = f"host {source.pod.address} and host {target.pod.address}"
-        outer = f"host {source.node.ip} and host {target.node.ip} and not tcp"
-        ping = capture.slowly(pods.netns(source.pod, marks), target.pod.address, problem.size)
-
-        def script(node: Node) -> str:
-            want = self.want[node.name]
-            there = {link.dev for link in self._hosts[node.name].have.links} if node.name in self._hosts else set()
-            own = cables_of(self.fleet.cluster, want, [end for end in (source, target) if end.node == node])
-            own += sorted(link.dev for link in want.links if isinstance(link, TUNNELS))
-            devices = {dev: inner for dev in own if dev in there} | {node.uplink: f"({inner}) or ({outer})"}
-            return capture.seen(devices, ping if node == source.node else "true")
-
-        for name, answer in self.fleet.run_all(script, [*dict.fromkeys((source.node, target.node))]).items():
-            yield f"  {problem.source} -> {problem.target} as {name} sees it:"
-            yield textwrap.indent(answer.problem or answer.printed.rstrip(), "    ")
-
-    def _ends(self, problem: Problem) -> tuple[End, End] | None:
-        """Find the two ends; None if one of them is nobody whose tables are known."""
-        source, target = self._end(problem.source), self._end(problem.target)
-        return (source, target) if source and target else None
-
-    def _end(self, label: str) -> End | None:
-        """Find a pod by its label; a node is asked about as if its first pod were at the end."""
-        name, _, pod = label.partition("/")
-        nodes = [node for node in self.fleet.nodes if node.name == name]
-        return next((End(node, each) for node in nodes for each in node.pods if pod in {each.name, ""}), None)
+    def _passed(self, node: Node, own: Sequence[Pod]) -> list[str]:
+        """Name the cables of these pods, and the tunnels, that are there."""
+        want = self.want[node.name]
+        there = {link.dev for link in self._hosts[node.name].have.links} if node.name in self._hosts else set()
+        found = cables_of(self.fleet.cluster, want, [End(node, pod) for pod in own])
+        found += sorted(link.dev for link in want.links if isinstance(link, TUNNELS))
+        return [dev for dev in found if dev in there]
 
     def _ask(self, problems: Iterable[Problem]) -> None:
         """Have all hosts tell more, at the same time, while those that failed try again."""
@@ -156,7 +205,7 @@ class Inquiry:
         there = [
             netns for pod in node.pods if (netns := pods.netns(pod, marks)) in have.pods and have.pods[netns].links
         ]
-        trips = [(*ends, problem.size, problem.protocol) for problem in again if (ends := self._ends(problem))]
+        trips = [(*ends, problem.size, problem.protocol) for problem in again if (ends := ends_of(self.fleet, problem))]
         # Both ends ping: so both count for as long, and each direction is tried.
         trips += [(target, source, size, protocol) for source, target, size, protocol in trips]
         pings = [

@@ -10,7 +10,7 @@ from podnet.errors import ClusterError
 from podnet.inventory import spelled_out
 from podnet.verify.disruptive.operating import Arrangement, Operator
 from podnet.verify.fleet import Fleet
-from podnet.verify.plugin import DATA, DISRUPTIVE, SSH_CONFIG, inventory_of
+from podnet.verify.plugin import DATA, DISRUPTIVE, FLEET, SOURCE, SSH_CONFIG
 
 OPERATOR = pytest.StashKey[Operator]()
 
@@ -28,9 +28,9 @@ def operator(fleet: Fleet, pytestconfig: pytest.Config, tmp_path_factory: pytest
     operator = Operator(
         hosts=fleet,
         given=Arrangement(spelled_out(pytestconfig.stash[DATA]), pytestconfig.getoption("mode")),
-        source=inventory_of(pytestconfig),
+        source=pytestconfig.stash[SOURCE],
         folder=tmp_path_factory.mktemp("operator"),
-        disconnect=pytestconfig.stash[SSH_CONFIG].disconnect,
+        disconnect=lambda: _disconnect(pytestconfig),
         say=lambda line: _say(pytestconfig, line),
     )
     try:
@@ -43,6 +43,12 @@ def operator(fleet: Fleet, pytestconfig: pytest.Config, tmp_path_factory: pytest
     yield operator
     if operator.left:
         pytest.fail("\n".join(operator.left), pytrace=False)
+
+
+def _disconnect(config: pytest.Config) -> None:
+    """End all connections: those to hosts that reboot would not end by themselves."""
+    config.stash[SSH_CONFIG].disconnect()
+    config.stash[FLEET].disconnect()
 
 
 def _say(config: pytest.Config, line: str) -> None:

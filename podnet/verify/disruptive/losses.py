@@ -21,7 +21,7 @@ INTERVAL = 0.01  # seconds
 LONGEST = 600  # seconds: what nobody ends ends then
 FIRST = 100  # times 0.1 s to wait for every ping's first reply
 BURST = 100  # packets, of a second: a ping that did not run for a while sends at once what it has missed
-LAST = 50  # times 0.1 s to wait for every ping's last reply
+LAST = 250  # times 0.02 s to wait for every ping's last reply
 MARK = "==losses=="
 SENT = re.compile(r"(\d+) packets transmitted")
 SLOWEST = re.compile(r"^rtt \S+ = [\d.]+/[\d.]+/([\d.]+)/", re.MULTILINE)
@@ -142,7 +142,7 @@ cd {folder}
 tries=0
 for said in [0-9]*; do
   heard=$(grep -c 'bytes from' $said)
-  until [ $(grep -c 'bytes from' $said) -gt $heard ] || [ $tries = {LAST} ]; do tries=$((tries + 1)); sleep 0.1; done
+  until [ $(grep -c 'bytes from' $said) -gt $heard ] || [ $tries = {LAST} ]; do tries=$((tries + 1)); sleep 0.02; done
 done
 kill -INT $(cat pids)
 for pid in $(cat pids); do while kill -0 $pid 2>/dev/null; do sleep 0.02; done; done

@@ -15,12 +15,13 @@ from typing import TypeAlias
 from podnet.cluster import Node
 from podnet.verify.numbers import Numbers
 from podnet.verify.strangers.passage import insides, passage
+from podnet.verify.strangers.policy import policy
 from podnet.verify.strangers.scene import Finding, Scene, largest
 from podnet.verify.strangers.ways import devices, ways
 
 Subject: TypeAlias = Callable[[Scene, Node], Iterator[Finding]]
 
-SUBJECTS = (devices, ways, passage, insides)
+SUBJECTS = (devices, ways, policy, passage, insides)
 """What is looked at, in the order of a packet's way."""
 
 

@@ -8,7 +8,7 @@ from pyinfra.api import FactProcessError
 
 from podnet import modes
 from podnet.cluster import Node
-from podnet.facts import addresses, links, neighbours, routes
+from podnet.facts import addresses, links, neighbours, routes, rules
 from podnet.facts import node as tables
 from podnet.facts.chains import SCRIPT as FIREWALL
 from podnet.facts.reading import documents, strictly
@@ -26,7 +26,7 @@ SETTINGS = (
     "net/ipv4/conf/*/proxy_arp",
     "net/bridge/bridge-nf-call-iptables",
 )
-RULES, SPACE, END = "==firewall==", "==space==", "==end=="
+POLICY, RULES, SPACE, END = "==policy==", "==firewall==", "==space==", "==end=="
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,11 @@ class Observation:
 
 
 def script(node: Node) -> str:
-    """Spell it: the host's tables, its firewall's rules, and the namespaces that hold the node's pods."""
+    """Spell it: the host's tables, policy routing, its firewall's rules, and the namespaces that hold its pods."""
     return f"""{tables.script(SETTINGS)}
+echo '{POLICY}'
+{rules.COMMAND}
+{routes.COMMAND} table all
 echo '{RULES}'
 {FIREWALL}
 {_spaces(pod.address for pod in node.pods)}
@@ -83,10 +86,14 @@ def parse(node: Node, output: str) -> Seen:
     lines = output.splitlines()
     if END not in lines:
         raise ValueError("it was cut short")
-    starts = [i for i, line in enumerate(lines) if line.startswith((RULES, SPACE, END))]
+    starts = [i for i, line in enumerate(lines) if line.startswith((POLICY, RULES, SPACE, END))]
     parts = [lines[start:end] for start, end in zip([0, *starts], [*starts, None], strict=True)]
-    printed, rules, *spaces = parts[:-1]
-    return Seen(tables.parse(printed), filtering.read(rules[1:]), _inside(node, spaces))
+    printed, policy, firewall, *spaces = parts[:-1]
+    ruled, routed = documents(policy[1:])
+    elsewhere = routes.parse([entry for entry in routed if ":" not in entry["dst"]])
+    return Seen(
+        tables.parse(printed), filtering.read(firewall[1:]), _inside(node, spaces), rules.parse(ruled), elsewhere
+    )
 
 
 def _inside(node: Node, spaces: Sequence[Sequence[str]]) -> dict[IPv4Address, Inside]:

@@ -6,8 +6,8 @@ from functools import cached_property
 from ipaddress import IPv4Address
 from typing import TypeAlias
 
-from podnet.cluster import Cluster, Node
-from podnet.state import MAIN, Bridge, Ipip, Link, Route, State, Sysctl, Vxlan, Wireguard
+from podnet.cluster import Cluster, Node, Pod
+from podnet.state import MAIN, Bridge, Ipip, Link, Route, Rule, State, Sysctl, Vxlan, Wireguard
 from podnet.verify.numbers import Numbers
 from podnet.verify.strangers.filtering import Filters
 
@@ -33,6 +33,9 @@ class Seen:
     have: State
     filters: Filters = field(default_factory=Filters)
     pods: Mapping[IPv4Address, Inside] = field(default_factory=dict)
+    rules: frozenset[Rule] = frozenset()
+    elsewhere: frozenset[Route] = frozenset()
+    """Routes of all tables, to which rules of policy routing may lead."""
 
     def sysctl(self, path: str) -> str | None:
         """Return a setting's value, if there is such a setting."""
@@ -102,6 +105,15 @@ class Scene:
         ways = [lookup(seen.have.routes, to) for to in targets]
         return {way.dev for way in ways if way and way.dev and way.to.prefixlen and way.to.overlaps(node.pod_subnet)}
 
+    def passed(self, node: Node, pods: Iterable[Pod]) -> list[str]:
+        """Name the devices of a node that packets of these pods of its own pass, beside the uplink."""
+        if (seen := self.seen.get(node.name)) is None:
+            return []
+        ways = [lookup(seen.have.routes, pod.address) for pod in pods]
+        tunnel = self.tunnel(node)
+        found = [*(way.dev for way in ways if way), tunnel.dev if tunnel else None]
+        return [dev for dev in dict.fromkeys(found) if dev and dev != node.uplink]
+
     def cabled(self, node: Node) -> bool:
         """Say whether the node reaches its pods by a cable each, without a bridge."""
         seen = self.seen[node.name]
@@ -109,9 +121,9 @@ class Scene:
         return bool(node.pods and links) and not any(isinstance(link, Bridge) for link in links)
 
 
-def lookup(routes: Iterable[Route], to: IPv4Address) -> Route | None:
-    """Choose a route as the kernel does: the longest prefix, then the lowest metric."""
-    fit = [route for route in routes if route.table == MAIN and not route.tos and to in route.to]
+def lookup(routes: Iterable[Route], to: IPv4Address, table: str = MAIN) -> Route | None:
+    """Choose a route of a table as the kernel does: the longest prefix, then the lowest metric."""
+    fit = [route for route in routes if route.table == table and not route.tos and to in route.to]
     return min(fit, key=lambda route: (-route.to.prefixlen, route.metric), default=None)
 
 

@@ -49,15 +49,24 @@ class Bursts:
                 break
         return found
 
+    @property
+    def all(self) -> list[Burst]:
+        """All bursts that pass devices: those between nodes first."""
+        return [burst for step in self._steps for burst in step]
+
+    @property
+    def _steps(self) -> list[list[Burst]]:
+        nodes = self.fleet.nodes
+        return [counters.across(nodes) if self.numbers.across else [], counters.within(nodes)]
+
     def _measure(self, *, again: bool) -> Iterator[Step]:
         nodes = self.fleet.nodes
-        bursts = [counters.across(nodes) if self.numbers.across else [], counters.within(nodes)]
         before = self._read()
         if again:  # who counts packets without any burst?
             itself = counters.itself(nodes)
             yield (step := Step(itself, before, self._send(itself), self._read(), idle=True))
             before = step.after
-        for each in bursts:
+        for each in self._steps:
             yield (step := self._step(each, before, PATIENCE if again else 0))
             before = step.after
 
