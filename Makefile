@@ -51,11 +51,11 @@ vagrant-box: setup  ## make a box for libvirt of the labs' own recipe, and say h
 	@./setup packages-vagrant.txt packages-vagrant-test.txt
 	@.venv/bin/python -m podnet.labs.box
 
-throughput: setup  ## how fast each mode is, as a share of the bare underlay: ten minutes on labs of its own
-	.venv/bin/python -m benchmarks.throughput
-
-bench: setup .bench/requirements.txt  ## how fast a cluster converges, and what others take: writes docs/scale-figures.md
+bench: setup .bench/requirements.txt  ## converging, beside what others take, and throughput: writes docs/*-figures.md, 40 minutes
 	.venv/bin/python -m benchmarks $(SIZES)
+
+throughput: setup  ## its part about how fast pods talk in each mode: writes docs/throughput-figures.md, 12 minutes
+	.venv/bin/python -m benchmarks.throughput
 
 .bench/requirements.txt: benchmarks/requirements.txt
 	rm -rf .bench

@@ -3,14 +3,12 @@
 With numbers, labs of so many hosts are measured and nothing is written: `.venv/bin/python -m benchmarks 3 8`.
 """
 
-import os
-import platform
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-from benchmarks import converge, kernel, planning, plot
+from benchmarks import converge, kernel, phases, planning, plot, throughput
+from benchmarks.running import machine
 from tests.lab.at import CLONE
 
 DOCS = CLONE / "docs"
@@ -33,12 +31,20 @@ counted on 127.0.0.1 with what hosts answer.
 ![Seconds by hosts](converge.svg)
 
 """
+PHASES = f"""## Where the time goes
+
+The phases of an apply to {phases.HOSTS} hosts, and the floor beside it: medians of {phases.ROUNDS} rounds of their own.
+In a lab the hosts' processors are this machine's as well.
+
+"""
 PLANNING = """## Planning without hosts
 
 `python -m benchmarks.planning`. Of a cluster's hosts, each one's whole batch is computed and spelled: three entries a
 peer, twice, since the file for the next boot has them too. Seconds are the processor's, on one core. At the end a host
 is compared with what it should hold, when of a hundred entries one is missing, one wrong and one extra: to tell the
-differences, and to spell what mends them.
+differences, and to spell what mends them. Where not all hosts were planned, the picture has as many times more.
+
+![Seconds by nodes](planning.svg)
 
 """
 KERNEL = """## One host with many peers
@@ -50,17 +56,6 @@ A lab's host and an inventory of so many peers, `pyinfra --limit node1`: whole c
 """
 
 
-def machine() -> str:
-    """Describe what all this runs on."""
-    model = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 2**20
-    return (
-        f"{model.partition(': ')[2]}, {os.cpu_count()} processors, {memory:.0f} GB, Linux {platform.release()}, Python "
-        f"{platform.python_version()}; load of the last quarter of an hour, this run's own included, "
-        f"{os.getloadavg()[2]:.1f}."
-    )
-
-
 def convergence(found: list[converge.Found]) -> Iterator[str]:
     """Write the part about labs."""
     yield from converge.ratios(found)
@@ -70,21 +65,31 @@ def convergence(found: list[converge.Found]) -> Iterator[str]:
     yield from ("Targets:", "", *converge.targets(found), "")
 
 
+def costs(found: list[converge.Found]) -> list[str]:
+    """Measure what is not about other ways, and draw all of it; return the page's further parts."""
+    shares = phases.measured()
+    steps, rates = kernel.measured()
+    planned = [planning.apart(*size) for size in planning.SIZES.items()]
+    said = [PHASES, *phases.rows(shares), "", phases.verdict(shares), ""]
+    said += [PLANNING, *planning.rows(planned), "", KERNEL, *kernel.rows(steps), "", rates]
+    curves = {
+        name: [(one.size, one.median(name)) for one in found if name in one.costs] for name in converge.names(found)
+    }
+    (DOCS / "converge.svg").write_text(plot.svg("Seconds by hosts", "hosts", "seconds", curves))
+    (DOCS / "kernel.svg").write_text(plot.svg("Seconds by peers", "peers", "seconds", kernel.curves(steps)))
+    (DOCS / "planning.svg").write_text(plot.svg("Seconds by nodes", "nodes", "seconds", planning.curves(planned)))
+    return said
+
+
 def main(*words: str) -> None:
-    """Measure, print, and write the page if everything was measured."""
+    """Measure, print, and write the pages if everything was measured."""
     found = [converge.measured(size) for size in map(int, words or converge.SIZES)]
     said = [*convergence(found)]
     if not words:
-        steps = kernel.measured()
-        said += [PLANNING, *planning.rows(planning.apart(*size) for size in planning.SIZES.items()), ""]
-        said += [KERNEL, *kernel.rows(steps)]
-        curves = {
-            name: [(one.size, one.median(name)) for one in found if name in one.costs] for name in converge.names(found)
-        }
-        (DOCS / "converge.svg").write_text(plot.svg("Seconds by hosts", "hosts", "seconds", curves))
-        (DOCS / "kernel.svg").write_text(plot.svg("Seconds by peers", "peers", "seconds", kernel.curves(steps)))
+        said += costs(found)
         head = HEAD.format(machine=machine(), rounds=converge.ROUNDS, slow=converge.SLOW_UP_TO)
         (DOCS / "scale-figures.md").write_text(head + "\n".join(said) + "\n")
+        said += throughput.write(throughput.everywhere())
     print("\n".join(said))
 
 

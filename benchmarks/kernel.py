@@ -42,6 +42,15 @@ def deploy(file: Path, name: str, *options: str) -> Command:
     return Command([BIN / "pyinfra", "-y", "--limit", "node1", *options, file, CLONE / "deploys" / f"{name}.py"])
 
 
+ENTRIES = {
+    "routes": ("ip", "route add 10.%d.%d.0/24 dev scale"),
+    "neighbours": ("ip", "neigh add 10.%d.%d.1 lladdr 02:00:00:00:00:01 dev scale nud permanent"),
+    "FDB entries": ("bridge", "fdb add 02:00:00:00:%02x:%02x dev scale dst 192.0.2.1"),
+}
+BATCH = 5000
+ALONE = 500
+THRESHOLD = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
+
 Measured = dict[int, dict[str, list[Cost]]]
 """By the number of peers and the step: what each round has cost."""
 
@@ -58,12 +67,45 @@ def steps(at: At, file: Path) -> Iterator[tuple[str, Cost]]:
     yield "teardown", run([remove], watched=True)
 
 
-def measured() -> Measured:
+def rate(at: At, tool: str, form: str, count: int, command: str) -> float:
+    """Have node1 make entries by a command that reads them from /run/entries; return how many it makes a second."""
+    said = at.sh(
+        "node1",
+        f"""
+ip link add scale type vxlan id 4242 dstport 4790
+ip link set scale up
+seq 0 {count - 1} | awk '{{ printf "{form}\\n", int($1 / 256), $1 % 256 }}' >/run/entries
+start=$(date +%s%N)
+{command.format(tool=tool)}
+echo $(($(date +%s%N) - start))
+ip link del scale
+""",
+    )
+    return count / (int(said) / 1e9)
+
+
+def taken(at: At) -> str:
+    """Say how fast the kernel takes entries, and how many neighbours it held at most."""
+    rates = {
+        what: statistics.median(rate(at, tool, form, BATCH, "{tool} -batch /run/entries") for _ in range(ROUNDS))
+        for what, (tool, form) in ENTRIES.items()
+    }
+    alone = rate(at, *ENTRIES["routes"], ALONE, "while read -r line; do {tool} $line; done </run/entries")
+    batch = ", ".join(f"{value:,.0f} {what}" for what, value in rates.items())
+    return (
+        f"From a batch of {BATCH:,} the kernel takes {batch} a second; {alone:,.0f} routes where each has a process. "
+        f"{BATCH:,} permanent neighbours were held where gc_thresh3, of the whole machine, is "
+        f"{int(THRESHOLD.read_text()):,}."
+    )
+
+
+def measured() -> tuple[Measured, str]:
     """Measure everything on a lab of one host."""
     at = At("bench")
     found: Measured = {peers: defaultdict(list) for peers in PEERS}
-    at.up("--hosts", "1")
     try:
+        at.up("--hosts", "1")
+        said = taken(at)
         with tempfile.TemporaryDirectory() as folder:
             for peers, costs in found.items():
                 file = Path(folder, f"{peers}.py")
@@ -74,7 +116,7 @@ def measured() -> Measured:
                         costs[name].append(cost)
     finally:
         at.down()
-    return found
+    return found, said
 
 
 def median(costs: list[Cost]) -> float:
@@ -106,4 +148,5 @@ def curves(found: Measured) -> dict[str, list[tuple[float, float]]]:
 
 
 if __name__ == "__main__":
-    print("\n".join(rows(measured())))
+    steps_of, rates_of = measured()
+    print("\n".join([*rows(steps_of), "", rates_of]))

@@ -165,6 +165,14 @@ def rows(found: Iterable[Planned]) -> Iterator[str]:
         yield f"| {' | '.join(words)} |"
 
 
+def curves(found: Iterable[Planned]) -> dict[str, list[tuple[float, float]]]:
+    """Return the seconds of one host by nodes, and those of all of them; what was not planned counts as the rest."""
+    return {
+        "one host": [(one.nodes, one.whole / one.hosts) for one in found],
+        "all hosts": [(one.nodes, one.whole / one.hosts * one.nodes) for one in found],
+    }
+
+
 def main(*words: str) -> None:
     """Print the table; with two numbers, what planning so many nodes and hosts has cost, as JSON."""
     if words:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import resource
 import subprocess
 import sys
@@ -39,6 +40,17 @@ class Cost:
     memory: float = 0.0
 
 
+def machine() -> str:
+    """Describe what all this runs on."""
+    model = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 2**20
+    return (
+        f"{model.partition(': ')[2]}, {os.cpu_count()} processors, {memory:.0f} GB, Linux {platform.release()}, Python "
+        f"{platform.python_version()}; load of the last quarter of an hour, this run's own included, "
+        f"{os.getloadavg()[2]:.1f}."
+    )
+
+
 @contextmanager
 def adopting() -> Iterator[None]:
     """Let what commands leave behind become our children, such as ssh's masters: their cost is the commands'."""
@@ -58,7 +70,7 @@ def run(commands: Sequence[Command], *, after: Sequence[Command] = (), watched: 
     """Run commands at once, and then others, which are not timed; whatever fails ends everything, with its words."""
     memory = Memory()
     with tempfile.TemporaryFile("w+") as said, adopting():
-        before, sent = _processor(), int(TRAFFIC.read_text())
+        before, sent = processor(), int(TRAFFIC.read_text())
         start = time.monotonic()
         running = [_start(command, said.fileno()) for command in commands]
         if watched:
@@ -73,7 +85,7 @@ def run(commands: Sequence[Command], *, after: Sequence[Command] = (), watched: 
         for command in after:
             _start(command, said.fileno()).wait()
         _reap()
-    return Cost(seconds, _processor() - before, traffic, memory.peak)
+    return Cost(seconds, processor() - before, traffic, memory.peak)
 
 
 def _start(command: Command, said: int) -> subprocess.Popen[bytes]:
@@ -87,7 +99,8 @@ def _start(command: Command, said: int) -> subprocess.Popen[bytes]:
         )
 
 
-def _processor() -> float:
+def processor() -> float:
+    """Return what our children have used of the processor, in seconds."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -56,8 +56,8 @@ def timed(at: At, count: int, *options: str, good: bool = True) -> tuple[float, 
 def measured(count: int) -> str:
     """Measure a lab of so many hosts; return its row."""
     at = At("verify-bench")
-    at.up("--hosts", str(count))
     try:
+        at.up("--hosts", str(count))
         at.into("vxlan")
         mesh = [timed(at, count, MESH) for _ in range(ROUNDS)]
         whole = [timed(at, count) for _ in range(ROUNDS)]

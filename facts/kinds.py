@@ -12,7 +12,12 @@ FOU = "fou"  # not a kind of device, but a module like theirs
 OFFLOAD = "offload"  # nor is this one: what only a program can switch off
 TOOLS = {"wireguard": "wg", OFFLOAD: "ethtool"}
 """Programs without which a kind is of no use."""
-PROBE = {FOU: "ip fou add port 1 ipproto 4"}
+TRIED = f"""for kind; do
+  case $kind in
+    {FOU}) said=$(ip fou add port 1 ipproto 4 2>&1) ;;
+    *) said=$(ip link add $kind type $kind 2>&1) ;;
+  esac || case $said in *"Unknown device type"* | *"No such file or directory"*) echo $kind ;; esac
+done"""
 
 
 class Kinds(FactBase[frozenset[str] | None]):
@@ -44,24 +49,23 @@ def of(want: State) -> set[str]:
 def script(device_kinds: Iterable[str]) -> str:
     """Print the kinds that the kernel lacks, without loading a module.
 
-    It has those whose module is loaded, or could be. What is no module it has if it can be made in a namespace that
-    nobody else sees; where the module is not there to be loaded, trying cannot load it.
+    It has those of which there is a device, and those whose module is loaded, or could be. What is no module it has if
+    it can be made in a namespace that nobody else sees; where the module is not there to be loaded, trying cannot load
+    it. One namespace does for all: the kernel takes milliseconds to make and unmake it.
     """
-    probes = {kind: PROBE.get(kind, f"ip link add podnet0 type {kind}") for kind in device_kinds if kind != OFFLOAD}
+    kinds = [kind for kind in device_kinds if kind != OFFLOAD]
     tools = [TOOLS[kind] for kind in device_kinds if kind in TOOLS]
     return "\n".join(
-        [f"{_needed(kind)} || {{ {_tried(probe)}; }} || echo {kind}" for kind, probe in probes.items()]
+        ["(links=$(ip -d -j link show); set --" if kinds else "(set --"]
+        + [f'{_needed(kind)} || set -- "$@" {kind}' for kind in kinds]
+        + [f"if [ $# -gt 0 ]; then unshare --net sh -c '{TRIED}' sh \"$@\"; fi)"]
         + [f"command -v {tool} >/dev/null || echo {tool}" for tool in tools]
     )
 
 
 def _needed(kind: str) -> str:
-    return f"[ -d /sys/module/{kind} ] || {{ command -v modprobe >/dev/null && modprobe -nq {kind}; }}"
-
-
-def _tried(probe: str) -> str:
-    unknown = "Unknown device type|No such file or directory"
-    return f"said=$(unshare --net {probe} 2>&1) || ! echo \"$said\" | grep -Eq '{unknown}'"
+    there = f'case $links in *\'"info_kind":"{kind}"\'*) ;; *) false ;; esac'
+    return f"{there} || [ -d /sys/module/{kind} ] || {{ command -v modprobe >/dev/null && modprobe -nq {kind}; }}"
 
 
 def parse(output: list[str]) -> frozenset[str]:

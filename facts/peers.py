@@ -16,9 +16,11 @@ from podnet.state import WgPeer
 KEY_LENGTH = 44  # 32 bytes in base64
 MARK = "# "
 NONE = "(none)"
+# Most hosts have no such device, and are asked no more.
 # The key that two peers share is as secret as a private one: only that there is one leaves the host.
 COMMAND = r"""
-if command -v wg >/dev/null; then
+if command -v wg >/dev/null; then devices=$(wg show interfaces); else devices=; fi
+if [ -n "$devices" ]; then
   for what in public-key listen-port endpoints allowed-ips persistent-keepalive; do
     echo "# $what"; wg show all $what; echo
   done

@@ -2,12 +2,15 @@
 
 from collections.abc import Generator, Iterable
 
-from pyinfra import host
+from pyinfra import host, inventory
 from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.operation import OperationMeta
 
+from podnet import preflight
+from podnet import thresholds as room
 from podnet.facts.sysctls import Sysctls
-from podnet.operations.writing import exactly
+from podnet.operations.writing import Refusal, exactly, unread, write
 from podnet.state import Sysctl
 
 
@@ -30,3 +33,50 @@ def sysctls(want: Iterable[Sysctl]) -> Generator[PyinfraCommand]:
     wanted = {item.path: item for item in want}
     have = host.get_fact(Sysctls, paths=sorted(wanted))
     yield from exactly("sysctls", wanted.values(), have)
+
+
+def thresholds() -> OperationMeta:
+    """
+    Give the kernel's neighbour table room for all whom this host talks to on its segment, by the inventory's size.
+
+    One remote command where there is room, two where it is made, which lasts over boots. Larger thresholds stay.
+
+    **Example:**
+
+    .. code:: python
+
+        from podnet.operations import sysctls
+
+        sysctls.thresholds()
+    """
+    cluster = preflight.cluster(inventory)
+    return at_least(name="podnet: thresholds", want=room.wanted(cluster, cluster.node(host.name)))
+
+
+@operation()
+def at_least(want: Iterable[Sysctl]) -> Generator[PyinfraCommand]:
+    """
+    Raise thresholds of the neighbour table that are smaller than these, now and at each boot.
+
+    + want: net/ipv4/neigh/default/gc_thresh1, 2 and 3
+
+    **Example:**
+
+    .. code:: python
+
+        from podnet.operations.sysctls import at_least
+        from podnet.state import Sysctl
+
+        folder = "net/ipv4/neigh/default"
+        at_least(want=[Sysctl(f"{folder}/gc_thresh{number}", "8192") for number in (1, 2, 3)])
+    """
+    have = host.get_fact(Sysctls, paths=sorted(room.KERNELS_OWN))
+    if have is None:
+        yield unread()
+        return
+    if reason := room.lacking(have):
+        yield Refusal(f"nothing was changed: {reason}")
+        return
+    yield from write(
+        room.sections(want, have), " ".join(f"{item.path.rpartition('/')[2]}={item.value}" for item in want)
+    )

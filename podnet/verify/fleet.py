@@ -147,6 +147,7 @@ class SshConfig:
         self.folder = Path(tempfile.mkdtemp(prefix="podnet-"))
         self.path = self.folder / "ssh_config"
         self.names = list(data)
+        """Whom it is used for: of a large inventory, few."""
         hosts = [line for name, host in data.items() for line in _host(name, host, given)]
         shared = ["Host *", f"  ControlPath {self.folder}/%C", "  BatchMode yes"]
         # A host that goes down in the middle of an answer never ends the connection: nobody is there to say so.

@@ -1,13 +1,16 @@
 """What `make bench` writes into the docs: tables and pictures of what was measured."""
 
+from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import converge, kernel, plot
+from benchmarks import converge, hand, kernel, phases, planning, plot, throughput
 from benchmarks.converge import AGAIN, Found
 from benchmarks.running import Command, Cost, run
+from benchmarks.throughput import Reading, Round
 from benchmarks.ways import FLOOR, PODNET
+from podnet.verify.numbers import NUMBERS
 from tests.lab.at import CLONE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -40,7 +43,34 @@ def test_ways_are_told_as_multiples_of_the_floor() -> None:
     assert "| podnet, first apply | 0.75 (1.50 s) |" in rows
     assert f"| {FLOOR.name} | 1.00 (2.00 s) |" in rows
     (said,) = converge.targets([found])
-    assert "first apply 0.75 x the floor (at most 1); no change 0.80 x the first apply (at most 0.8)" in said
+    assert said == "- 3 hosts: first apply 0.75 x the floor; no change 0.80 x the first apply; controller 60 MB."
+
+
+def test_targets_are_said_to_be_met_or_missed() -> None:
+    """From 16 hosts on: with fewer, start-up is most of it."""
+    found = Found(16)
+    found.costs[FLOOR.name] = [cost(2.0)]
+    found.costs[PODNET.name] = [cost(2.5)]
+    found.costs[AGAIN] = [cost(1.5)]
+    found.costs[converge.LOOP] = [cost(200.0)]
+    (said,) = converge.targets([found])
+    assert "first apply 1.25 x the floor (at most 1: missed)" in said
+    assert "no change 0.60 x the first apply (at most 0.8: met)" in said
+    assert "its loop 80 x (at least 60: met)" in said
+
+
+def test_vms_are_asked_for_what_containers_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And for one mode that both have; what has a wire of its own is asked for of nobody."""
+    asked: dict[str, list[str]] = {}
+
+    def measured(kind: str, modes: Iterable[str], *_: object) -> throughput.Found:
+        asked[kind] = list(modes)
+        return {mode: [] if mode in {"ipip", "udp"} else rounds((1, 1, 1, 1)) for mode in asked[kind]}
+
+    monkeypatch.setattr(throughput, "measured", measured)
+    assert list(throughput.everywhere()) == ["containers", "VMs"]
+    assert sorted(asked["containers"]) == sorted(hand.SET_UP)
+    assert asked["VMs"] == ["vxlan", "ipip", "udp"]
 
 
 def test_every_measured_step_has_a_curve() -> None:
@@ -70,3 +100,73 @@ def test_what_is_compared_with_is_of_one_release_each() -> None:
     """A mitogen that knows the Ansible beside it."""
     lines = (CLONE / "benchmarks" / "requirements.txt").read_text().splitlines()
     assert [line.partition("==")[0] for line in lines if "==" in line] == ["ansible-core", "mitogen"]
+
+
+def reading(one: float) -> Reading:
+    """Make up what was measured of a path whose stream has so many Gbit/s."""
+    return Reading(one, one, 10, 300, 5)
+
+
+def rounds(*of: tuple[float, float, float, float]) -> list[Round]:
+    """Make up rounds: bare, podnet, bare again, by hand."""
+    return [Round(*map(reading, each)) for each in of]
+
+
+def test_modes_are_told_as_multiples_and_noise_beside_them() -> None:
+    """The median of the rounds' own ratios, from the lowest to the highest; a mode that the kernel lacks has no row."""
+    found = {"vxlan": rounds((10, 5, 10, 5), (20, 8, 18, 8), (10, 6, 11, 5)), "ipip": []}
+    rows = throughput.beside(found, "podnet", "bare")
+    assert [row.split(" | ")[:2] for row in rows[2:]] == [
+        ["| vxlan", "0.50 (0.40 to 0.60)"],
+        ["| noise: bare to bare", "1.00 (0.90 to 1.10)"],
+    ]
+    assert "lacks what ipip need" in "\n".join(throughput.part("containers", found))
+
+
+def test_only_what_noise_does_not_explain_is_called_slower() -> None:
+    """Compared with what two bare readings of one round differ by."""
+    same = {"vxlan": rounds((10, 5, 11, 5), (10, 5, 9, 5.2))}
+    slower = {"vxlan": rounds((10, 4, 11, 5), (10, 4, 9, 5))}
+    assert throughput.verdict(same).startswith("No mode is further from its twin by hand")
+    assert "vxlan, 1 stream: 0.80, and noise 0.90 to 1.10" in throughput.verdict(slower)
+
+
+def test_bars_are_as_long_as_their_medians() -> None:
+    """Twice as much, twice as long; and a legend for each series."""
+    drawn = ET.fromstring(plot.bars("a title", {"a": {"x": [0.4, 0.5, 0.9]}, "b": {"x": [1.0]}}))  # noqa: S314  # our own
+    half, whole = (float(bar.get("width", "0")) for bar in drawn.iter(f"{SVG}rect") if bar.get("height") == "8")
+    assert whole == pytest.approx(2 * half, abs=0.2)
+    assert [text.text for text in drawn.iter(f"{SVG}text")][-1] == "x"
+
+
+def test_every_mode_that_is_measured_is_set_up_by_hand() -> None:
+    """All but those whose pods have a wire of their own."""
+    assert sorted(hand.SET_UP) == sorted(mode for mode, numbers in NUMBERS.items() if not numbers.elsewhere)
+
+
+def noted(seconds: float) -> dict[str, object]:
+    """Make up what a watched run has noted: each phase takes the controller half of that, and hosts a quarter."""
+    marks = [(name, 7 + i * seconds, i * seconds / 2, 3 + i * seconds / 4) for i, name in enumerate(phases.PHASES)]
+    return {"marks": [*marks, ("end", 7 + 6 * seconds, 3 * seconds, 3 + 1.5 * seconds)], "parts": {"compared": 0.25}}
+
+
+def test_phases_add_up_and_their_medians_are_told() -> None:
+    """Parts follow the phase that they are of, and are not counted again."""
+    each = [phases.phases(noted(seconds)) for seconds in (1.0, 2.0, 9.0)]
+    *rest, whole = phases.medians(each)
+    assert [phase.name for phase in rest] == [
+        *list(phases.PHASES.values())[:5],
+        "— of that, compared",
+        phases.PHASES["end"],
+    ]
+    assert (whole.seconds, whole.controller, whole.hosts) == (12.0, 6.0, 3.0)
+    least = [[phases.Phase(phases.ALL, 6.0, 1.0, 2.0)]]
+    found = phases.Found({FLOOR.name: least, PODNET.name: each, AGAIN: each}, [{"reading": 0.02}])
+    assert "takes 2.00 times as long as the floor" in phases.verdict(found)
+    assert "| — of that, compared |  | 0.25 |  |" in list(phases.rows(found))
+
+
+def test_what_was_not_planned_is_drawn_as_the_rest() -> None:
+    """The picture is of all hosts."""
+    found = [planning.Planned(5000, 50, 1.0, 6.0, 0.2, 10, 80, 0.1, 0.1)]
+    assert planning.curves(found) == {"one host": [(5000, 0.12)], "all hosts": [(5000, 600.0)]}

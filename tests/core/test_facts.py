@@ -225,9 +225,11 @@ def test_only_a_missing_module_is_taken_for_no_ports(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "RTNETLINK answers: Operation not permitted\n")
 
 
-def kinds_here(tmp_path: Path, modules: int, said: str, *asked: str) -> frozenset[str]:
+def kinds_here(tmp_path: Path, modules: int, said: str, *asked: str, devices: str = "[]") -> frozenset[str]:
     """Ask which kinds are lacking where modprobe finds a module or not (its exit code), and making one says so."""
-    for name, text in {"modprobe": f"exit {modules}", "unshare": f"echo '{said}' >&2; exit {bool(said):d}"}.items():
+    told = f"""case "$*" in "-d -j link show") echo '{devices}' ;; *) echo '{said}' >&2; exit {bool(said):d} ;; esac"""
+    alone = f'echo >>{tmp_path}/namespaces; shift; exec "$@"'
+    for name, text in {"modprobe": f"exit {modules}", "unshare": alone, "ip": told}.items():
         tool = tmp_path / name
         tool.write_text(f"#!/bin/sh\n{text}\n")
         tool.chmod(0o755)
@@ -248,6 +250,19 @@ def test_kinds_that_the_kernel_lacks(tmp_path: Path) -> None:
     assert kinds_here(tmp_path, 1, "RTNETLINK answers: Operation not supported by device", "no-such-a") == set()
     assert kinds_here(tmp_path, 1, "RTNETLINK answers: No such file or directory", "fou") == {"fou"}
     assert kinds_here(tmp_path, 1, unknown) == set()
+
+
+def test_kinds_are_tried_in_one_namespace_and_only_where_nothing_else_tells(tmp_path: Path) -> None:
+    """A namespace costs a host milliseconds; a device of the kind is proof enough."""
+    unknown = "Error: Unknown device type."
+    devices = '[{"ifname":"one","linkinfo":{"info_kind":"no-such-a","info_data":{}}}]'
+    assert kinds_here(tmp_path, 1, unknown, "no-such-a", devices=devices) == set()
+    assert not (tmp_path / "namespaces").exists()
+    assert kinds_here(tmp_path, 1, unknown, "no-such-a", "no-such-b", "no-such-c", devices=devices) == {
+        "no-such-b",
+        "no-such-c",
+    }
+    assert len((tmp_path / "namespaces").read_text().splitlines()) == 1
 
 
 def test_bridge_ports() -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import planning
 from podnet.cluster import Cluster, Node, Pod
 from podnet.modes import vxlan, wanted
-from podnet.verify import capture
+from podnet.verify import capture, fleet, inventory
 from podnet.verify.capture import NotCapturedError, Packet
 from podnet.verify.numbers import NUMBERS, udp_fault, vxlan_fault
 from tests.core import goldens
@@ -91,6 +92,25 @@ def test_other_peoples_tests_are_left_alone(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
         assert "1 passed" in done.stdout
+
+
+def test_only_hosts_that_are_verified_cost_an_ssh(tmp_path: Path) -> None:
+    """Of a large inventory nobody else is spoken to, not even to end a connection that there never was."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\necho called >>{tmp_path}/calls\nexit 255\n")
+    ssh.chmod(0o755)
+    inventory.write(tmp_path / "inventory.py", planning.inventory(200))
+    state = Path(fleet.__file__).parent / "test_state.py"
+    words = ["--hosts=node1", f"--inventory={tmp_path}/inventory.py", str(state)]
+    done = subprocess.run(
+        [Path(sys.executable).parent / "pytest", *words],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "node1 cannot be reached" in done.stdout
+    assert len((tmp_path / "calls").read_text().splitlines()) < 5
 
 
 @pytest.mark.parametrize("words", [["-n", "2"], ["--dist=load", "--tx=2*popen"]])

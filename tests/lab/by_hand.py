@@ -93,6 +93,12 @@ class Shells(dict[str, Shell]):
         self[host] = Shell(self.at, host)
         return self[host]
 
+    def sh(self, host: str, script: str) -> str:
+        """Type commands on a host, which all succeed; return what they print."""
+        done = self[host].run(script)
+        assert done.code == 0, f"{host}: {script}: {done.said}"
+        return done.out
+
     def close(self) -> None:
         for shell in self.values():
             shell.close()
@@ -112,9 +118,8 @@ class Hand:
 
     def sh(self, host: str, script: str) -> str:
         """Type commands on a host, which all succeed; return what they print."""
-        done = self.try_sh(host, script)
-        assert done.code == 0, f"{host}: {script}: {done.said}"
-        return done.out
+        self.touched.add(host)
+        return self.shells.sh(host, script)
 
     def refused(self, host: str, command: str) -> str:
         """Type a command that fails; return what it says."""

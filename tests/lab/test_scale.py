@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.planning import ENTRIES, apart
+from podnet import thresholds
 from podnet.verify import inventory
 from tests.lab.at import At
 
@@ -67,3 +68,15 @@ def test_a_run_ends_with_a_line_for_each_host_that_did_not_do_as_asked(vxlan: At
     applied = vxlan.apply()
     assert applied.code == 0
     assert "did not do" not in applied.log
+
+
+def test_a_container_is_refused_room_in_its_machines_neighbour_table(at: At) -> None:
+    """In a sentence, and nothing is written: the setting is the machine's, which the run is to be told of instead."""
+    applied = at.apply("deploys/thresholds.py")
+    assert applied.code != 0
+    *_, title, _, _, last = applied.log.splitlines()
+    assert title == "--> 3 of 3 hosts did not do what was asked:"
+    assert last.startswith(
+        "    [node3] nothing was changed: there is no net/ipv4/neigh/default/gc_thresh1 on this host: it is a container"
+    )
+    assert at.try_sh("node1", f"test -e {thresholds.FILE}").code == 1
