@@ -209,7 +209,7 @@ def test_damage_is_named_and_mended(vxlan: At, damage: str) -> None:
     found = vxlan.differences("node2")
     assert any(words in sentence for sentence in found), f"expected {words!r}, saw: {found}"
     # Read anew: a namespace that was deleted takes its cables along a moment later.
-    vxlan.carry_out("node2", vxlan.todo("node2"))
+    vxlan.carry_out("node2", vxlan.todo("node2", "vxlan"))
     assert vxlan.differences("node2") == []
 
 
