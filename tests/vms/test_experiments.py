@@ -102,7 +102,8 @@ def test_bridges_call_iptables_after_a_reboot_only_if_two_files_say_so(hand: Han
     hand.sh("node1", f"echo {CALLS}=0 >/etc/sysctl.d/by-hand.conf")
     reboot(hand, "node1")
     assert hand.sh("node1", f"sysctl -n {CALLS}") == "0\n"
-    hand.sh("node1", "rm /etc/modules-load.d/by-hand.conf /etc/sysctl.d/by-hand.conf; modprobe -r br_netfilter")
+    hand.sh("node1", "rm /etc/modules-load.d/by-hand.conf /etc/sysctl.d/by-hand.conf")
+    reboot(hand, "node1")
 
 
 def test_flannels_file_gives_subnets_and_the_port_of_udp(at: At, tmp_path: Path) -> None:
