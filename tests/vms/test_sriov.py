@@ -156,6 +156,17 @@ def test_any_nic_can_be_lent_by_its_name(at: At, sriov: Path) -> None:
     assert at.sh("node1", "ip -br link show spare0") == was
 
 
+def test_a_nic_in_a_strangers_namespace_is_refused(at: At, both: Path) -> None:
+    """Before anything is touched, whoever has it."""
+    at.into("teardown", inventory=both)
+    at.sh("node1", "ip netns add stranger; ip link set eth3 netns stranger")
+    applied = at.apply("deploys/sriov.py", inventory=both)
+    assert applied.failed == {"node1"}
+    assert "`nics` gives pod2 the NIC eth3, which is not on this host, nor in a pod; the host has eth0," in applied.log
+    assert at.sh("node1", "ls /run/netns") == "stranger\n"
+    at.sh("node1", "ip -n stranger link set eth3 netns 1; ip netns del stranger")
+
+
 @pytest.fixture(scope="module")
 def addressed(at: At, sriov: Path) -> Path:  # noqa: ARG001  # it comes after that
     """Say both NICs by their PCI addresses: after a reboot names may be other NICs'."""
@@ -164,27 +175,18 @@ def addressed(at: At, sriov: Path) -> Path:  # noqa: ARG001  # it comes after th
     return path
 
 
-def test_it_is_there_again_after_a_reboot_of_all_hosts_at_once(at: At, addressed: Path) -> None:
-    """Without the controller: the unit waits for the VFs that udev makes, and an apply finds nothing to do."""
-    at.reboot(*HOSTS)
-    at.back(*HOSTS, seconds=180)
-    carriers(at)
-    done = verify(at, addressed)
-    assert done.code == 0, done.said
-    assert at.into("sriov", inventory=addressed).unchanged == HOSTS
-
-
-def test_it_does_not_wait_for_a_machine_that_is_slow_to_come_back(at: At, addressed: Path) -> None:
-    """All but one lost power at once: they are as they should be while node2 is still away, and later so is it."""
+def test_it_is_there_again_after_all_hosts_went_down_at_once(at: At, addressed: Path) -> None:
+    """As with the other modes (test_modes): the unit waits for the VFs that udev makes, and all is as it was."""
     at.off("node2")
-    at.crash("node1")
-    at.back("node1", seconds=180)
+    at.reboot("node1", "node3")
+    at.back("node1", "node3", seconds=180)
     assert at.differences("node1", "sriov", addressed) == []
     at.up("--vms", *SHAPE)
     at.back("node2", seconds=180)
     carriers(at)
     done = verify(at, addressed)
     assert done.code == 0, done.said
+    assert at.into("sriov", inventory=addressed).unchanged == HOSTS
 
 
 @pytest.mark.usefixtures("addressed")
@@ -219,14 +221,3 @@ def test_every_disruptive_scenario_holds(at: At, addressed: Path) -> None:
     assert done.code == 0, done.said
     assert "skipped" not in done.out
     carriers(at)
-
-
-def test_a_nic_in_a_strangers_namespace_is_refused(at: At, both: Path) -> None:
-    """Before anything is touched, whoever has it."""
-    at.into("teardown", inventory=both)
-    at.sh("node1", "ip netns add stranger; ip link set eth3 netns stranger")
-    applied = at.apply("deploys/sriov.py", inventory=both)
-    assert applied.failed == {"node1"}
-    assert "`nics` gives pod2 the NIC eth3, which is not on this host, nor in a pod; the host has eth0," in applied.log
-    assert at.sh("node1", "ls /run/netns") == "stranger\n"
-    at.sh("node1", "ip -n stranger link set eth3 netns 1; ip netns del stranger")
