@@ -33,9 +33,9 @@ def cost(at: At, *options: str) -> list[int]:
     return [at.commands(host) - start for host, start in zip(HOSTS, before, strict=True)]
 
 
-def test_the_mesh_costs_each_host_one_command(whole: At) -> None:
-    """All sizes, all pods, and what the nodes ask themselves."""
-    assert cost(whole, REACH) == [1, 1, 1]
+def test_the_mesh_costs_each_host_one_command_beside_its_tables(whole: At) -> None:
+    """All sizes, all pods, and what the nodes ask themselves; the tables say which addresses pods have."""
+    assert cost(whole, REACH) == [2, 2, 2]
 
 
 def test_a_broken_pair_is_red_and_in_junit(whole: At, tmp_path: Path) -> None:
