@@ -114,7 +114,8 @@ def parse(output: Iterable[str]) -> Seen:
                 namespaces[path] = Namespace(inode, frozenset(link["ifname"] for link in json.loads(text)))
             case ["result"]:
                 result = json.loads(text)
-                results[result["containerId"], result["ifName"]] = result
+                if result["networkName"] == network:  # another network's name may begin in the same way
+                    results[result["containerId"], result["ifName"]] = result
             case ["kept", container, ifname, path, inode]:
                 attachment = Attachment(container, path, ifname)
                 kept[attachment.key] = Attached(attachment, ours=True, inode=inode.strip("-"), wrong=_wrong(lines))

@@ -11,7 +11,8 @@ from podnet.marks import ANY_ALIAS, LAST_RESERVED, NAME, STORE, of
 from podnet.state import Reservation
 from podnet.store import HELD, PATIENCE
 
-ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
+OCTET = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+ADDRESS = re.compile(rf"{OCTET}(\.{OCTET}){{3}}")
 
 # Under the lock nothing is half. The first line names the container and ends with CR LF, the second one its device.
 COMMAND = f"""(

@@ -166,7 +166,7 @@ class Backend:
 
 def _wireguard_mode(value: Value) -> object:
     modes = {"separate", "auto", "ipv4", "ipv6"}
-    if value.value not in modes:
+    if value.text() not in modes:
         raise value.refuse(f"it must be one of {', '.join(sorted(modes))}")
     if value.value == "ipv6":
         raise value.refuse("podnet's tunnels have IPv4 outside; leave it out")
@@ -289,7 +289,7 @@ def _backend(where: str, said: Value | None) -> tuple[str, dict[str, tuple[str, 
         return _name(BACKENDS["udp"].mode), {}
     if not isinstance(said.value, dict):
         raise said.refuse('it must be an object, like {"Type": "vxlan"}')
-    kinds = [value for key, value in said.value.items() if str(key).lower() == "type"]
+    kinds = [value for key, value in said.value.items() if str(key).lower() == "type" and value is not None]
     kind = Value(where, "Backend.Type", kinds[0] if kinds else MISSING)
     known = f"podnet has {', '.join(BACKENDS)}"
     if kind.value is MISSING:

@@ -379,6 +379,9 @@ ANSWER = f"""greeting
 ==podnet== result
 {{"kind":"cniCacheV1","containerId":"c2","config":"e30=","ifName":"eth0","networkName":"podnet","result":{{}}}}
 
+==podnet== result
+{{"kind":"cniCacheV1","containerId":"c9","config":"e30=","ifName":"eth0","networkName":"podnet-extra","result":{{}}}}
+
 ==podnet== kept pods_cni.web eth0 /run/netns/web 7
 ==podnet== kept pods_cni.db eth0 /run/netns/db -
 its namespace is gone
@@ -398,6 +401,7 @@ def test_what_is_attached_is_read() -> None:
     by_id = {item.attachment.container: item for item in found.attached}
     assert by_id["pods_cni.web"] == held(config=conflist())
     assert by_id["c2"] == Attached(Attachment("c2", ""), ours=False, config="{}")
+    assert "c9" not in by_id  # in another network, whose name begins in the same way
     assert by_id["pods_cni.db"] == Attached(own("db"), ours=True, wrong="its namespace is gone")
     wrong = "CHECK by bridge says: no route (code 999)"
     assert by_id["c3"] == Attached(Attachment("c3", "/run/netns/c3"), ours=True, inode="9", wrong=wrong)

@@ -74,6 +74,12 @@ def test_a_plugin_adds_a_container_as_the_mode_adds_a_pod(mode: str) -> None:
         assert plugin["ipam"]["routes"] == [{"dst": "0.0.0.0/0", "gw": "10.244.1.1"}]
 
 
+def test_a_cluster_of_one_node_has_no_way_but_its_own_wire() -> None:
+    """Where its subnet is the whole network a route to that by the gateway would come before the wire's own."""
+    alone = cluster(1, network="10.244.1.0/24")
+    assert json.loads(left("vxlan", CONFLIST, alone))["plugins"][0]["ipam"]["routes"] == []
+
+
 @pytest.mark.parametrize("mode", sorted({*goldens.MODES} - APART))
 def test_no_plugin_gives_a_container_the_address_of_a_pod(mode: str) -> None:
     """host-local gives nobody what stands in its store: all pods of the node do, each by its namespace."""

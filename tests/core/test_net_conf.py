@@ -125,6 +125,11 @@ INVALID: dict[str, tuple[object, str]] = {
     ),
     "an IPv6 network": ({"Network": "2001:cafe::/48"}, "it must be an IPv4 network with its prefix length"),
     "a network that is a number": ({"Network": 10}, "Network is 10; it must be a text, in quotes"),
+    "a wireguard mode that is a list": (
+        {"Backend": {"Type": "wireguard", "Mode": ["ipv4"]}},
+        "Backend.Mode is ['ipv4']; it must be a text, in quotes",
+    ),
+    "a backend whose type is nothing": ({"Backend": {"Type": None}}, "Backend.Type is missing; give one: podnet has"),
     "a network that is too long": ({"Network": "10.244.0.0/29"}, "the smallest that is of use is a /28"),
     "a network of nobody's pods": ({"Network": "127.0.0.0/8"}, "it holds loopback addresses"),
     "a length of a single address": ({"SubnetLen": 31}, "SubnetLen is 31; it must be /30 or shorter"),

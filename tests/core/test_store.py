@@ -91,7 +91,7 @@ def test_the_store_is_read_as_it_is(tmp_path: Path) -> None:
     store = tmp_path / "podnet"
     (store / "10.244.1.8").write_text("old")
     (store / "10.244.1.9").touch()
-    for name in ("2001:db8::1", "last_reserved_ip.0", "10.244.1.9.old.x", "10.244.1.7.swp"):
+    for name in ("2001:db8::1", "last_reserved_ip.0", "10.244.1.9.old.x", "10.244.1.7.swp", "10.244.1.300"):
         (store / name).write_text("10.244.1.3")
     (store / "10.244.1.10").mkdir()
     others = tmp_path / "podnet-of-mine"
@@ -102,7 +102,7 @@ def test_the_store_is_read_as_it_is(tmp_path: Path) -> None:
     nobody = Reservation("podnet", IPv4Address("10.244.1.9"), "", "")
     assert seen(tmp_path) == {POD1, BOX, old, nobody}
     assert last(tmp_path) == {"podnet": IPv4Address("10.244.1.3")}
-    for cut in ("", "10.244.1.", "there are none"):
+    for cut in ("", "10.244.1.", "10.244.1.999", "there are none"):
         (store / "last_reserved_ip.0").write_text(cut)
         assert last(tmp_path) == {}
 
