@@ -163,6 +163,9 @@ def _attached(want: State, have: State, mine: Marks) -> Iterator[str]:
     bridges = {link.dev for link in ours.links if isinstance(link, Bridge)} - {link.dev for link in want.links}
     subnets = {route.to for route in ours.routes - want.routes if route.kind == "blackhole"}
     hanging = {(port.bridge, port.dev) for port in have.ports if port.bridge in bridges}
+    if any(_moves_away(item, want) for item in containers(have.reservations) if item.network == mine.alias):
+        stay = {link.dev for link in ours.links if isinstance(link, Bridge)} - bridges
+        hanging |= {(f"the subnet of {port.bridge}", port.dev) for port in have.ports if port.bridge in stay}
     hanging |= {
         (f"the way to {subnet}", item.dev)
         for item in have.addresses
@@ -178,6 +181,11 @@ def _attached(want: State, have: State, mine: Marks) -> Iterator[str]:
             f"{what} would be removed, and {', '.join(devs)} would be cut off, which podnet did not make: somebody's "
             "containers or VMs; remove those first, or say `cut_off: True` as data of this host"
         )
+
+
+def _moves_away(reserved: Reservation, want: State) -> bool:
+    """Say whether a host that has become `want` has no address in the subnet that a container's is from."""
+    return not any(reserved.address in item.address.network for item in want.addresses)
 
 
 def taken(want: Iterable[Reservation], have: Iterable[Reservation], name: str) -> Iterator[str]:
@@ -243,10 +251,13 @@ def _renumbered(me: Node, have: State, mine: Marks) -> Iterator[str]:
         return
     ours = {link.dev for link in have.links if isinstance(link, Device) and link.alias == mine.alias}
     held = {item.address.ip for item in have.addresses if item.dev in ours}
+    bridges = {link.dev for link in have.links if isinstance(link, Bridge)} & ours
+    sizes = {item.address.network.prefixlen for item in have.addresses if item.dev in bridges}
     for netns, pod in have.pods.items():
         if of(ANY_NETNS, netns) == mine:
             held |= {item.address.ip for item in pod.addresses if item.scope == "global"}
-    if strange := sorted(ip for ip in held if ip not in me.pod_subnet and not ip.is_link_local):
+    other = sizes - {me.pod_subnet.prefixlen}
+    if strange := sorted(ip for ip in held if (other or ip not in me.pod_subnet) and not ip.is_link_local):
         yield (
             f"it would be allotted {me.pod_subnet}, and runs with {', '.join(map(str, strange))}; give it its subnet "
             "as `pod_subnet`, so that it keeps it, or run deploys/teardown.py there first, if its pods may get other "

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from pyinfra.api import Inventory
 from pyinfra.api.exceptions import InventoryError
 
 from podnet import inventory, modes, net_conf, preflight
-from podnet.cluster import Cluster
+from podnet.cluster import Cluster, Node
 from podnet.errors import ClusterError
-from podnet.modes import host_gw, vxlan
+from podnet.modes import Mode, host_gw, vxlan
 from podnet.obstacles import obstacles
-from podnet.state import Address, State
+from podnet.state import Address, Port, Reservation, State
+from tests.core import examples
 from tests.core.goldens import MODES
 
 NETWORK = "10.244.0.0/16"
@@ -320,7 +322,38 @@ def test_a_host_that_runs_with_another_subnet_is_not_renumbered() -> None:
     assert not [line for line in wished if "allotted" in line]
 
 
-def running(cluster: Cluster, name: str) -> State:
+def test_a_subnet_of_another_size_is_another_subnet() -> None:
+    """Though it begins in the same place."""
+    as_it_runs, asked = (
+        read({"Network": NETWORK, "SubnetMin": "10.244.1.0", "SubnetLen": length}, ["a"]) for length in (24, 25)
+    )
+    have = running(as_it_runs, "a")
+    told = obstacles(modes.wanted(net_conf, asked, asked.nodes[0]), have, asked, "a")
+    assert any("it would be allotted 10.244.1.0/25, and runs with 10.244.1.0, 10.244.1.1" in line for line in told)
+
+
+def test_containers_do_not_lose_their_gateway_unless_they_may() -> None:
+    """Where the inventory gives a node another subnet than containers on its bridge have addresses of."""
+    before, after = (examples.cluster(1), examples.cluster(1))
+    moved = replace(after.nodes[0], pod_subnet=IPv4Network("10.244.5.0/24"), pods=())
+    after = replace(after, nodes=(moved,))
+    box = State(
+        ports=frozenset({Port("veth0", "cni0", hairpin=True)}),
+        reservations=frozenset({Reservation("podnet", IPv4Address("10.244.1.9"), "c1")}),
+    )
+    have = running(before, "node1", vxlan) | box
+    words = "the subnet of cni0 would be removed, and veth0 would be cut off"
+    assert [line for line in told(have, after, moved) if line.startswith(words)]
+    assert not [line for line in told(have, after, moved, cut_off=True) if "cut off" in line]
+    assert not [line for line in told(have, before, before.nodes[0]) if "cut off" in line]
+
+
+def told(have: State, cluster: Cluster, me: Node, *, cut_off: bool = False) -> list[str]:
+    """Say what stands in the way of vxlan."""
+    return obstacles(modes.wanted(vxlan, cluster, me), have, cluster, me.name, cut_off=cut_off)
+
+
+def running(cluster: Cluster, name: str, mode: Mode = net_conf) -> State:
     """Return what a host holds that was applied to."""
     me = cluster.node(name)
-    return modes.wanted(net_conf, cluster, me) | State(addresses=frozenset({Address(me.uplink, me.address)}))
+    return modes.wanted(mode, cluster, me) | State(addresses=frozenset({Address(me.uplink, me.address)}))
