@@ -11,7 +11,20 @@ from pyinfra.api.operation import OperationMeta
 from typing_extensions import override
 
 from podnet import preflight
-from podnet.attachments import MADE, Attachment, Seen, Todo, foreign, malformed, obstacles, own, refused, script, todo
+from podnet.attachments import (
+    MADE,
+    Attachment,
+    Seen,
+    Todo,
+    foreign,
+    malformed,
+    misspelled,
+    obstacles,
+    own,
+    refused,
+    script,
+    todo,
+)
 from podnet.facts.cni import Attachments
 from podnet.marks import NAME
 from podnet.operations.writing import Refusal, unread
@@ -83,7 +96,10 @@ def pods(names: Iterable[str], network: str = NAME) -> Generator[PyinfraCommand]
 
         cni.pods(name="A web server beside podnet's own pods", names=["web"])
     """
-    want = [own(each) for each in names]
+    want = [own(each) for each in dict.fromkeys(names)]
+    if reasons := list(dict.fromkeys(reason for item in want for reason in misspelled(network, item))):
+        yield Refusal("nothing was changed: " + "; ".join(reasons))
+        return
     seen = host.get_fact(Attachments, network=network, netns=[item.netns for item in want])
     found = seen.attached if seen else ()
     gone = [item.attachment for item in found if item.attachment.container.startswith(MADE)]

@@ -120,6 +120,13 @@ def own(name: str) -> Attachment:
 
 
 def malformed(network: str, want: Attachment) -> Iterator[str]:
+    """Say what the specification, or a shell, would not take, and whose ids are not for others."""
+    yield from misspelled(network, want)
+    if of(ANY_NETNS, want.container) or want.made:
+        yield f"`container` is {want.container!r}; ids that begin so are those of podnet's own pods; name another"
+
+
+def misspelled(network: str, want: Attachment) -> Iterator[str]:
     """Say what the specification, or a shell, would not take."""
     for what, value, pattern, needed in (
         ("network", network, ANY_ALIAS, "`podnet`, or `podnet7` for the cluster with the vni 7"),
@@ -129,8 +136,6 @@ def malformed(network: str, want: Attachment) -> Iterator[str]:
     ):
         if not pattern.fullmatch(value):
             yield f"`{what}` is {value!r}; it must be {needed}"
-    if of(ANY_NETNS, want.container) or want.made:
-        yield f"`container` is {want.container!r}; ids that begin so are those of podnet's own pods; name another"
 
 
 def conflist(network: str) -> str:

@@ -14,7 +14,19 @@ import pytest
 from pyinfra.api import FactProcessError
 
 from podnet import attachments, modes
-from podnet.attachments import Attached, Attachment, Namespace, Seen, Todo, malformed, obstacles, own, refused, todo
+from podnet.attachments import (
+    Attached,
+    Attachment,
+    Namespace,
+    Seen,
+    Todo,
+    malformed,
+    misspelled,
+    obstacles,
+    own,
+    refused,
+    todo,
+)
 from podnet.cluster import Cluster
 from podnet.errors import ClusterError
 from podnet.facts.cni import Attachments, parse
@@ -362,6 +374,15 @@ def test_names_are_checked_before_a_shell_sees_them(change: dict[str, str], what
     assert reason.startswith(what)
     assert [*malformed("podnet7", SOMEBODYS)] == []
     assert [*malformed("a;b", SOMEBODYS)] != []
+
+
+def test_names_of_our_own_namespaces_are_checked_as_well() -> None:
+    """A deploy may give any; what comes from the inventory has been checked before."""
+    assert [*misspelled("podnet", own("web"))] == []
+    said, *_ = misspelled("podnet", own("my web; touch /x"))
+    assert said.startswith("`container` is 'pods_cni.my web; touch /x'; it must be an id")
+    (said,) = misspelled("podnet; x", own("web"))
+    assert said.startswith("`network` is 'podnet; x'")
 
 
 ANSWER = f"""greeting
