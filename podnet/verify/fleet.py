@@ -118,7 +118,7 @@ def _hosts(specs: Sequence[str], options: Mapping[str, Any]) -> Iterator[Host]:
 
 def _by_paramiko(name: str, options: Mapping[str, Any]) -> Host:
     # paramiko takes a while to import, and this module is imported whenever pytest starts.
-    from podnet.verify.by_paramiko import ByParamiko  # noqa: PLC0415
+    from podnet.verify.by_paramiko import ByParamiko  # noqa: PLC0415  # see above
 
     return Host(ByParamiko(name, **options))
 

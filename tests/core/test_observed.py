@@ -407,7 +407,7 @@ NARROW = Rule(99, "9", target=IPv4Network("10.244.2.0/24"))
         (NARROW, Route(TABLE9.to, "flannel.1", IPv4Address("10.244.2.0"), table="9"), None, ""),
     ],
 )
-def test_rules_of_policy_routing_are_followed(rule: Rule, table: Route, fault: bool | None, says: str) -> None:  # noqa: FBT001
+def test_rules_of_policy_routing_are_followed(rule: Rule, table: Route, fault: bool | None, says: str) -> None:  # noqa: FBT001  # a column of the table
     """To the table that they name: what leads another way fails, what may is told, and what leads the same is fine."""
     whole = scene("vxlan")
     one = replace(whole.seen["node1"], rules=frozenset({rule}), elsewhere=frozenset({table}))

@@ -10,6 +10,7 @@ from tests.lab.proof import MODES, lacking_here, lends_nics
 
 BOTH = frozenset({"node1", "node2"})
 HOSTS = ",".join(sorted(BOTH))
+STATE, REACH = "podnet/verify/test_state.py", "podnet/verify/test_reach.py"
 
 
 @pytest.fixture(scope="module", params=[mode for mode in MODES if not lacking_here(mode) and not lends_nics(mode)])
@@ -19,24 +20,29 @@ def mode(request: pytest.FixtureRequest, at: At) -> str:
     return str(request.param)
 
 
-def test_it_is_there_again_after_all_hosts_went_down_at_once(
+def test_it_is_there_again_after_a_reboot_of_all_hosts_at_once(
     at: At, mode: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """Without the controller: one boots softly, the other loses power, and comes back late.
-
-    The first does not wait for it. At last the whole verification passes, and nothing is left to apply.
-    """
-    at.off("node2")
-    at.reboot("node1")
-    at.back("node1", seconds=180)
-    assert at.differences("node1", mode) == []
-    at.up("--vms", "--hosts", "2")
-    at.back("node2", seconds=180)
+    """Without the controller: the whole verification passes, state, reach, wire, and nothing is left to apply."""
+    at.reboot(*BOTH)
+    at.back(*BOTH, seconds=180)
     done = at.verify(mode=mode, hosts=HOSTS)
     assert done.code == 0, done.said
     assert "skipped" not in done.out
     shown.note(11, mode, at.kind)
     record_property("proved", mode)
+
+
+def test_it_does_not_wait_for_a_machine_that_is_slow_to_come_back(at: At, mode: str) -> None:
+    """All lost power at once: node1 is as it should be while node2 is still away, and later so are both."""
+    at.off("node2")
+    at.crash("node1")
+    at.back("node1", seconds=180)
+    assert at.differences("node1", mode) == []
+    at.up("--vms", "--hosts", "2")
+    at.back("node2", seconds=180)
+    done = at.verify(STATE, REACH, mode=mode, hosts=HOSTS)
+    assert done.code == 0, done.said
 
 
 def test_a_switch_is_what_comes_back(at: At) -> None:
