@@ -15,7 +15,7 @@ THOROUGH = docker docs equivalence faults firewall net_conf observe pods_cni pod
 VALIDATED = if command -v vagrant; then $(PYTEST) tests/vagrant/test_validate.py; else \
 	echo "no vagrant here: the Vagrantfile is not validated"; fi
 
-test: setup lint  ## lint, types, core tests, `vagrant validate`, labs of containers and VMs: some 35 minutes
+test: setup lint  ## lint, types, core tests, `vagrant validate`, labs of containers and VMs: some 40 minutes
 	@./setup packages-vagrant.txt
 	$(VALIDATED)
 	$(PYTEST) tests/vms tests/lab tests/core $(SIDE_BY_SIDE)
