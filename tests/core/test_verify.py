@@ -127,7 +127,9 @@ class Listener:
     def run(self, script: str) -> SimpleNamespace:
         self.asked += 1
         if not self.reached:
-            raise RuntimeError(SimpleNamespace(stderr="ssh: connect to host 192.168.56.2 port 22: Connection timed out"))
+            raise RuntimeError(
+                SimpleNamespace(stderr="ssh: connect to host 192.168.56.2 port 22: Connection timed out")
+            )
         done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
         return SimpleNamespace(rc=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
