@@ -127,3 +127,18 @@ def test_nothing_is_asked_until_something_fails_and_then_each_host_once() -> Non
             "to pod2: no reply\n  cause: node1 cannot be reached",
         ]
     assert [len(host.asked) for host in hosts.values()] == [1, 1, 1]
+
+
+def test_the_host_outside_tries_again_where_it_is_who_did_not_reach_a_pod() -> None:
+    """Handed to the pod's node, while that counts; a pod that does not reach it tries again alone."""
+    of = cluster()
+    hosts: dict[str, Any] = {name: Silent() for name in ("node1", "node2", "node3", "outside")}
+    address = IPv4Address("192.168.56.99")
+    for ends, asked in {("outside", "node1/pod1"): 1, ("node1/pod1", "outside"): 0}.items():
+        hosts["outside"].asked.clear()
+        want = {node.name: State() for node in of.nodes}
+        answers = {node.name: Answer("", problem="not read") for node in of.nodes}
+        inquiry = Inquiry(Fleet(of, hosts, "outside"), want, lambda said=answers: said)
+        inquiry.explained([Problem(*ends, "no reply", outside=address)])
+        assert len(hosts["outside"].asked) == asked
+        assert all("\n10.244.1.2 2 192.168.56.11\n" in script for script in hosts["outside"].asked)

@@ -165,6 +165,7 @@ BREAKS = {
         (REACH, TRANSFER),
         BEYOND,
         "node1/pod2 -> node4: expected the source 192.168.56.11, saw 10.244.1.3",
+        "  cause: node1: wrong firewall chain: nat PODNET-POSTRTG: jumps is none",
     ),
     "the outside is refused": Break(
         "vxlan",
@@ -174,6 +175,7 @@ BREAKS = {
         (REACH, TRANSFER, NODES),
         BEYOND,
         "node4 -> node3/pod2: expected a reply with TTL 63, saw no reply",
+        "  cause: node3: firewall: iptables filter FORWARD has refused ",
     ),
     "the outside is let in translated": Break(
         "proxy_arp",
@@ -183,6 +185,7 @@ BREAKS = {
         (REACH, TRANSFER, NODES),
         BEYOND,
         "node4 -> node3/pod1: expected the source 192.168.56.14, saw 192.168.56.13",
+        "  cause: node3: wrong firewall chain: nat PODNET-POSTRTG: jumps is POSTROUTING 2",
     ),
     "pods do not reach their node": Break(
         "host_gw",
