@@ -1,6 +1,7 @@
 """What pings between pods do not show goes red when it breaks: TCP, sizes, nodes, the outside, counters."""
 
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,6 +270,27 @@ def test_a_member_is_not_outside(members: Callable[..., Members]) -> None:
     done = members().at.verify("--outside=node3", mode="bridge", inventory=members().inventory)
     assert done.code == 4
     assert "--outside=node3: the inventory names it" in done.err
+
+
+SSHD = "$(systemctl show --property MainPID --value ssh)"
+
+
+def test_a_host_that_ssh_does_not_reach_is_waited_for_once(members: Callable[..., Members]) -> None:
+    """Its own tests say so at once, whatever they ask for, and those of the other hosts go on."""
+    three = members()
+    three.into("host_gw")
+    three.at.sh("node2", f"kill -STOP {SSHD}")
+    start = time.monotonic()
+    try:
+        done = three.at.verify(mode="host_gw", inventory=three.inventory)
+    finally:
+        three.at.sh("node2", f"kill -CONT {SSHD}")
+    # Ten seconds, where each of a dozen stages would wait as long, and what the rest takes.
+    assert time.monotonic() - start < 10 + 40, done.out
+    failed = {line.split(" - ")[0] for line in done.out.splitlines() if line.startswith("FAILED")}
+    assert {line.partition("[")[2] for line in failed if "[" in line} == {"node2]"}, done.out
+    assert [line.rpartition("::")[2] for line in failed if "[" not in line] == ["test_second_apply_changes_nothing"]
+    assert "node2 was not reached, and is not asked again (" in done.out
 
 
 LISTENING = "ps -C perl -o pid= || test $? = 1; ip netns exec podnet-pod1 ss -Hltu"
