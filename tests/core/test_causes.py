@@ -347,6 +347,19 @@ def test_a_rule_that_counted_on_is_named_and_one_that_did_not_is_not() -> None:
     assert said.startswith("node2: firewall: iptables filter INPUT has refused 6 packets just now: -A INPUT -p udp")
 
 
+def test_a_strangers_translation_of_pods_addresses_is_named() -> None:
+    """Behind our own chain, too, where no position of ours tells of it; one for others' packets is left alone."""
+    rules = "*nat\n[{}:0] -A POSTROUTING -s {} -j MASQUERADE\nCOMMIT"
+    for source, found in {"10.244.1.0/24": True, "172.17.0.0/16": False}.items():
+        before, after = ([*of_iptables(rules.format(n, source).splitlines(), "iptables")] for n in (1, 2))
+        of = trip("vxlan", more={ONE: Evidence(refusals=tuple(after), risen=risen(before, after))})
+        said = f"iptables nat POSTROUTING has translated 1 packets just now: -A POSTROUTING -s {source} -j MASQUERADE"
+        assert (said in "".join(map(str, causes(of)))) is found
+        # A pod's way outside is translated in any case, and only a stranger's way in is not.
+        assert causes(outward(of)) == []
+        assert (said in "".join(map(str, causes(inward(of))))) is found
+
+
 UNCOUNTED = Refusal("nft inet own forward", "rule handle 4: drop", "nft -a list chain inet own forward", None)
 
 

@@ -139,6 +139,16 @@ BREAKS = {
         TRANSFER,
         "node1/pod1 -> node2/pod1: TCP: expected to be seen as 10.244.1.2, was seen as 10.244.1.0",
     ),
+    "pods' addresses are translated behind our rules": Break(
+        "host_gw",
+        "node1",
+        "iptables -t nat -A POSTROUTING -s 10.244.1.0/24 -d 10.244.2.0/24 -j MASQUERADE",
+        "iptables -t nat -D POSTROUTING -s 10.244.1.0/24 -d 10.244.2.0/24 -j MASQUERADE",
+        (REACH, COUNTERS),
+        TRANSFER,
+        "node1/pod1 -> node2/pod1: TCP: expected to be seen as 10.244.1.2, was seen as 192.168.56.11",
+        "  cause: node1: firewall: iptables nat POSTROUTING has translated ",
+    ),
     "an MTU is smaller at one end": Break(
         "vxlan",
         "node2",

@@ -110,6 +110,11 @@ class Trip:
         return len(self.ways) == len(self.both)
 
     @property
+    def translated(self) -> bool:
+        """Say whether the inventory has packets leave under their node's address."""
+        return self.cluster.masquerade and self.target.node.name not in self.hosts
+
+    @property
     def nodes(self) -> list[Node]:
         """The nodes on the way whose tables are known, each once."""
         return [*dict.fromkeys(end.node for end, _ in self.ways)]
@@ -428,22 +433,29 @@ def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[
     yield from _reverse(host, devs)
     outer = _carrying(trip)
     packets = _inner(trip) + outer
+    yield from _took(host, packets, "refused", translating=False)
     for refusal in host.more.refusals:
-        rise = host.more.risen.get(refusal.key, 0)
-        if rise > 0 and refusal.may_take(packets):
-            what = f"firewall: {refusal.where} has refused {rise} packets just now: {refusal.words}"
-            yield Cause(name, what, refusal.look)
-        elif refusal.packets is None and refusal.plain and refusal.may_take(outer if refusal.local else packets):
+        if refusal.packets is None and refusal.plain and refusal.may_take(outer if refusal.local else packets):
             what = f"firewall: {refusal.where} refuses such packets, and does not count them: {refusal.words}"
             yield Cause(name, what, refusal.look)
     yield from space.differing("chains")
     yield from space.differing("openings")
+    yield from () if trip.translated else _took(host, packets, "translated", translating=True)
     mtus = {link.dev: link.mtu for link in host.have.links}
     uplink = host.node.uplink
     if space.sized and trip.crosses and mtus.get(uplink, 0) < trip.cluster.underlay_mtu:
         needed = trip.cluster.underlay_mtu
         what = f"wrong MTU: that of the uplink {uplink} is {mtus.get(uplink)}, and `underlay_mtu` {needed}"
         yield Cause(name, what, f"ip link show dev {uplink}")
+
+
+def _took(host: Host, packets: list[Packet], how: str, *, translating: bool) -> Iterator[Cause]:
+    """Find rules that have taken such packets while these were tried again."""
+    for refusal in host.more.refusals:
+        rise = host.more.risen.get(refusal.key, 0)
+        if refusal.translates is translating and rise > 0 and refusal.may_take(packets):
+            what = f"firewall: {refusal.where} has {how} {rise} packets just now: {refusal.words}"
+            yield Cause(host.node.name, what, refusal.look)
 
 
 def _reverse(host: Host, devs: list[str]) -> Iterator[Cause]:
