@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Protocol
 
+from pyinfra.api import FactProcessError
+
 from podnet import boot, nics, pods
 from podnet.cluster import Cluster, Node, Pod
 from podnet.facts import node as tables
+from podnet.facts.reading import strictly
 from podnet.keys import resolve
 from podnet.state import Ipip, State, Vxlan, Wireguard
 from podnet.verify import capture
@@ -200,19 +203,30 @@ class Inquiry:
         """Have all hosts tell more, at the same time, while those that failed try again."""
         again = list(problems)[:MOST]
         read = self.tables()
-        silent = {name: answer.problem for name, answer in read.items() if answer.problem}
-        haves = {name: tables.parse(answer.printed.splitlines()) for name, answer in read.items() if name not in silent}
+        silent, haves = {}, {}
+        for name, answer in read.items():
+            try:
+                with strictly(f"what {name} told of its tables"):
+                    haves[name] = tables.parse(answer.printed.splitlines())
+            except FactProcessError as e:
+                silent[name] = answer.problem or str(e)
         told = keys(haves, self.fleet.cluster)
         scripts = {node.name: self._script(node, haves.get(node.name, State()), again) for node in self.fleet.nodes}
         tried = [ends for problem in again if (ends := ends_of(self.fleet, problem))]
         answers = self.fleet.run_each(scripts | again_from_outside(self.fleet, tried))
         self._silent = silent
-        self._unread = {name: answer.problem for name, answer in answers.items() if answer.problem}
         for node in self.fleet.nodes:
             if node.name not in silent:
-                said = answers[node.name]
-                more = Evidence() if said.problem else evidence.parse(said.printed)
+                more = self._further(node.name, answers[node.name])
                 self._hosts[node.name] = self._host(node, haves[node.name], more, told)
+
+    def _further(self, name: str, answer: Answer) -> Evidence:
+        try:
+            with strictly(f"what {name} told further"):
+                return evidence.parse(answer.printed)
+        except FactProcessError as e:
+            self._unread[name] = answer.problem or str(e)
+            return Evidence()
 
     def _host(self, node: Node, have: State, more: Evidence, told: Mapping[str, str]) -> Host:
         want = resolve(self.want[node.name], told, have)
