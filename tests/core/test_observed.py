@@ -316,6 +316,8 @@ def test_rules_of_nft_are_followed_and_a_drop_is_final() -> None:
     assert acts(filtered % ",".join([chain % ("inet", "own", "drop")])) == {ACCEPT, DROP}
     assert acts(filtered % ",".join([chain % ("inet", "own", "drop"), rule % "accept"])) == {ACCEPT}
     assert acts(filtered % ",".join([chain % ("inet", "own", "accept"), rule % "drop"])) == {ACCEPT, DROP}
+    limited = rule.replace('},{"%s"', '},{"limit":{"rate":10,"per":"second"}},{"%s"')
+    assert acts(filtered % ",".join([chain % ("inet", "own", "drop"), limited % "accept"])) == {ACCEPT, DROP}
 
 
 def test_flannels_own_masquerade_is_seen() -> None:
