@@ -1,5 +1,6 @@
 """Why a pair fails: the first table on its way that is wrong is named, with the command to look at it."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -470,3 +471,47 @@ def test_nft_refusals_are_read() -> None:
     assert len([*of_nft(RULESET, beside_iptables=False)]) == 3
     _, vague = of_nft(RULESET.replace('"udp", "field": "dport"', '"udp", "field": "sport"'), beside_iptables=True)
     assert not vague.plain
+
+
+def of_rule(*expr: dict[str, Any], family: str = "inet") -> Refusal:
+    """Read one rule of nft's as `nft -j` prints it."""
+    chain = {"family": family, "table": "own", "chain": "forward"}
+    said = {"nftables": [{"rule": {**chain, "handle": 4, "expr": [*expr, {"drop": None}]}}]}
+    (refusal,) = of_nft(json.dumps(said), beside_iptables=False)
+    return refusal
+
+
+def asking(protocol: str, name: str, right: object, op: str = "==") -> dict[str, Any]:
+    """Spell one condition as `nft -j` does."""
+    return {"match": {"op": op, "left": {"payload": {"protocol": protocol, "field": name}}, "right": right}}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        asking("ip", "saddr", "@blocklist"),
+        asking("ip", "saddr", "@blocklist", "!="),
+        asking("udp", "dport", "@ports"),
+        asking("udp", "dport", 1024, "<"),
+        {"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": "@protocols"}},
+    ],
+)
+def test_what_a_rule_asks_of_a_set_is_not_known(condition: dict[str, Any]) -> None:
+    """It may take any packet: whether it does its counter tells, and without one it is named last."""
+    refusal = of_rule(condition)
+    assert (refusal.asks, refusal.plain) == ((), False)
+    both = of_rule(condition, asking("ip", "daddr", {"prefix": {"addr": "10.244.2.0", "len": 24}}))
+    assert (both.asks, both.plain) == ((("target", False, "10.244.2.0/24"),), False)
+    (said,) = map(str, causes(trip("vxlan", more={TWO: Evidence(refusals=(refusal,))})))
+    assert "nft inet own forward may refuse these packets; it does not count them: rule handle 4: drop" in said
+    counted = replace(refusal, packets=6)
+    more = {TWO: Evidence(refusals=(counted,), risen={counted.key: 6})}
+    assert "nft inet own forward has refused 6 packets just now" in first(trip("vxlan", more=more))
+
+
+def test_what_is_for_ipv6_alone_refuses_no_pods_packet() -> None:
+    """Docker's ip6tables leave a policy that drops, on any host where it runs."""
+    chain = {"table": "filter", "name": "FORWARD", "type": "filter", "hook": "forward", "prio": 0, "policy": "drop"}
+    for family, count in {"ip6": 0, "ip": 1, "inet": 1, "bridge": 1}.items():
+        said = json.dumps({"nftables": [{"chain": {"family": family, **chain}}]})
+        assert len([*of_nft(said, beside_iptables=False)]) == count

@@ -110,7 +110,7 @@ def of_nft(said: str, beside_iptables: bool) -> Iterator[Refusal]:  # noqa: FBT0
     local = {_chain(entry) for kind, entry in items if kind == "chain" and entry.get("hook") in LOCAL}
     for kind, entry in items:
         place = _chain(entry)
-        if kind not in {"chain", "rule"} or of(ANY_TABLE, str(place[1])):
+        if kind not in {"chain", "rule"} or place[0] == "ip6" or of(ANY_TABLE, str(place[1])):
             continue
         if beside_iptables and place[0] == "ip" and place[1] in {"filter", "nat", "mangle", "raw", "security"}:
             continue
@@ -142,17 +142,25 @@ NFT_WORDS = {
 
 
 def _nft_asks(expr: list[Mapping[str, Any]]) -> Iterator[tuple[str, bool, str]]:
+    """Find the conditions that are understood. What a set holds is not read: its name (@name) is no value."""
     for part in expr:
         match part:
-            case {"match": {"op": op, "left": {"meta": {"key": "l4proto"}}, "right": str() | int() as right}}:
-                yield "protocol", op == "!=", str(right)
-            case {"match": {"op": op, "left": {"payload": {"protocol": proto, "field": name}}, "right": right}}:
-                what = NFT_WORDS.get((proto, name))
+            case {"match": {"op": "==" | "!=" as op, "left": left, "right": right}} if what := _nft_word(left):
                 match right:
-                    case str() | int() if what:
+                    case str() | int() if not str(right).startswith("@"):
                         yield what, op == "!=", str(right)
-                    case {"prefix": {"addr": address, "len": length}} if what:
+                    case {"prefix": {"addr": address, "len": length}}:
                         yield what, op == "!=", f"{address}/{length}"
+
+
+def _nft_word(left: Mapping[str, Any]) -> str | None:
+    match left:
+        case {"meta": {"key": "l4proto"}}:
+            return "protocol"
+        case {"payload": {"protocol": protocol, "field": name}}:
+            return NFT_WORDS.get((protocol, name))
+        case _:
+            return None
 
 
 def risen(before: Iterable[Refusal], after: Iterable[Refusal]) -> dict[tuple[str, str], int]:
