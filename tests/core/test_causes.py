@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from podnet import boot, modes
-from podnet.state import Address, Nic, Route, State, Sysctl
+from podnet.state import Address, Nic, Route, Rule, State, Sysctl
 from podnet.verify.diagnosis.causes import End, Host, Trip, causes, outside
 from podnet.verify.diagnosis.evidence import Echoes, Evidence, Moved, Way
 from podnet.verify.diagnosis.refusals import PROTOCOLS, Packet, Refusal, of_iptables, of_nft, risen
@@ -392,16 +392,41 @@ def test_what_refuses_tcp_is_no_cause_for_a_ping_that_fails() -> None:
     assert "iptables raw PREROUTING has refused 7 packets just now" in said
 
 
-def test_a_strange_rule_of_policy_routing_is_named() -> None:
+AWAY = Route(IPv4Network("0.0.0.0/0"), "eth1", IPv4Address("192.0.2.1"), table="77")
+
+
+@pytest.mark.parametrize(
+    ("rule", "table"),
+    [
+        (Rule(99, "77", source=IPv4Network("10.244.2.0/24")), AWAY),
+        (Rule(99, "77"), replace(AWAY, kind="blackhole", dev=None, via=None)),
+        (Rule(99, "", target=IPv4Network("10.244.1.0/24"), options=("action prohibit",)), AWAY),
+    ],
+)
+def test_a_strange_rule_of_policy_routing_is_named(rule: Rule, table: Route) -> None:
     """It is asked before any table of routes."""
-    rules: tuple[dict[str, Any], ...] = (
-        {"priority": 0, "src": "all", "table": "local"},
-        {"priority": 99, "src": "10.244.2.0", "srclen": 24, "table": "77"},
-        {"priority": 100, "src": "10.9.0.0", "srclen": 16, "table": "78"},
-        {"priority": 101, "src": "all", "fwmark": "0x1", "table": "79"},
-    )
-    (said,) = map(str, causes(trip("vxlan", more={TWO: Evidence(rules=rules)})))
-    assert "somebody's rule of policy routing comes before the routes: priority 99 src 10.244.2.0 srclen 24" in said
+    more = Evidence(rules=frozenset({rule}), routes=frozenset({table}))
+    (said,) = map(str, causes(trip("vxlan", more={TWO: more})))
+    assert said.startswith("node2: somebody's rule of policy routing comes before the routes: rule add ")
+    assert f"priority {rule.priority}" in said
+    assert said.endswith(f"(look: ssh node2 ip rule show; ip route show table {rule.table or 'all'})")
+
+
+def test_rules_that_lead_no_packet_away_are_no_cause() -> None:
+    """Tailscale, Cilium and the like have some on healthy hosts."""
+    pods, elsewhere = IPv4Network("10.244.0.0/16"), IPv4Network("10.9.0.0/16")
+    same = Route(IPv4Network("10.244.1.0/24"), "flannel.1", IPv4Address("10.244.1.0"), onlink=True, table="80")
+    rules = [
+        Rule(5270, "52"),
+        Rule(100, "local"),
+        Rule(2500, "main", target=pods),
+        Rule(98, "77", source=elsewhere),
+        Rule(97, "77", fwmark="0x1"),
+        Rule(96, "80", target=same.to),
+        Rule(3000, "77"),  # behind one that has found a way
+    ]
+    more = Evidence(rules=frozenset(rules), routes=frozenset({AWAY, same}))
+    assert causes(trip("vxlan", more={TWO: more})) == []
 
 
 def test_a_wrong_underlay_is_named() -> None:

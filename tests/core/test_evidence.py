@@ -3,7 +3,7 @@
 import json
 import subprocess
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from podnet import modes
 from podnet.marks import FIRST
 from podnet.modes import vxlan
-from podnet.state import State, Sysctl
+from podnet.state import Route, Rule, State, Sysctl
 from podnet.verify import capture
 from podnet.verify.diagnosis import evidence
 from podnet.verify.diagnosis.evidence import MARK, Echoes, Moved, Ping, Way
@@ -43,7 +43,9 @@ def saved(packets: int) -> str:
 
 
 ANSWER = {
-    "rules": '[{"priority":0,"src":"all","table":"local"}]',
+    "rules": '[{"priority":0,"src":"all","table":"local","protocol":"kernel"}]',
+    "routes": '[{"type":"unicast","dst":"default","dev":"eth1","protocol":"static","table":"52","flags":[]},'
+    '{"type":"unicast","dst":"fe80::/64","dev":"eth1","protocol":"kernel","table":"main","flags":[]}]',
     "neighbours": '[{"dst":"192.168.56.12","dev":"eth0","state":["FAILED"]}]',
     "way 192.168.56.12": '[{"dst":"192.168.56.12","dev":"eth0","prefsrc":"192.168.56.11","flags":[]}]',
     "way 192.168.57.12": '[{"dst":"192.168.57.12","gateway":"192.168.56.1","dev":"eth0"}]',
@@ -70,6 +72,8 @@ def printed(answer: dict[str, str]) -> str:
 def test_an_answer_is_read() -> None:
     """What moved is the difference of two readings; a way that is refused is told with the kernel's words."""
     read = evidence.parse(f"welcome\n{printed(ANSWER)}\n")
+    assert read.rules == {Rule(0, "local", proto="kernel")}
+    assert read.routes == {Route(IPv4Network("0.0.0.0/0"), "eth1", proto="static", table="52")}
     assert read.neighbours == {("eth0", PEER): ("", "FAILED")}
     assert read.ways == {
         "192.168.56.12": Way("eth0"),

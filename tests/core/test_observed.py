@@ -417,3 +417,44 @@ def test_rules_of_policy_routing_are_followed(rule: Rule, table: Route, fault: b
     found = [finding for finding in findings(seen, seen.cluster.node("node1")) if finding.table == "rule"]
     assert [finding.fault for finding in found] == ([] if fault is None else [fault])
     assert all(says in finding.says for finding in found)
+
+
+UNREACHABLE = Route(TABLE9.to, None, kind="unreachable", table="9")
+THROWN = Route(TABLE9.to, None, kind="throw", table="8")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "tables", "faults"),
+    [
+        # Who comes first decides: what the main table answers for is sought nowhere else.
+        ([Rule(98, "main")], [TABLE9], 0),
+        ([Rule(98, "main", target=IPv4Network("10.244.0.0/16"))], [TABLE9], 0),
+        ([Rule(98, "main", target=IPv4Network("10.9.0.0/16"))], [TABLE9], 1),
+        ([Rule(98, "main", fwmark="0x1")], [TABLE9], 1),
+        ([Rule(98, "local")], [TABLE9], 1),
+        # `throw` is the kernel's word for going on with the next rule.
+        ([Rule(98, "8")], [THROWN], 0),
+        ([Rule(98, "8")], [THROWN, TABLE9], 1),
+        ([Rule(98, "8")], [replace(TABLE9, dev="eth2", table="8"), UNREACHABLE], 1),
+    ],
+)
+def test_the_first_rule_that_finds_a_route_ends_the_search(
+    earlier: list[Rule], tables: list[Route], faults: int
+) -> None:
+    """As the kernel's does: later rules are not asked."""
+    whole = scene("vxlan")
+    one = replace(whole.seen["node1"], rules=frozenset({*earlier, NARROW}), elsewhere=frozenset(tables))
+    seen = replace(whole, seen={**whole.seen, "node1": one})
+    found = [finding for finding in findings(seen, seen.cluster.node("node1")) if finding.table == "rule"]
+    assert [finding.fault for finding in found] == [True] * faults
+
+
+def test_a_rule_leads_on_where_the_main_table_knows_no_way() -> None:
+    """It has nothing to end the search with."""
+    whole = scene("vxlan")
+    have = replace(whole.seen["node1"].have, routes=frozenset())
+    rules = frozenset({Rule(98, "main"), NARROW})
+    one = replace(whole.seen["node1"], have=have, rules=rules, elsewhere=frozenset({TABLE9}))
+    seen = replace(whole, seen={**whole.seen, "node1": one})
+    (found,) = [finding for finding in findings(seen, seen.cluster.node("node1")) if finding.table == "rule"]
+    assert "goes via 192.0.2.1 dev eth1, and by the main table goes nowhere" in found.says

@@ -21,11 +21,10 @@ from podnet.plan import FORWARD_ALL, compare
 from podnet.state import MAIN, Chain, Ipip, Item, Link, Route, State, Veth, Vxlan, Wireguard
 from podnet.verify.diagnosis.evidence import Evidence
 from podnet.verify.diagnosis.refusals import ICMP, Packet
+from podnet.verify.strangers.policy import detours
 
 IPIP, UDP = 4, 17
 STRICT = 1
-KERNELS_RULES = (0, 32766, 32767)
-"""The priorities of the rules that every host has."""
 HARMLESS = {"alias", "hairpin", "options", "learning"}
 """Fields of devices and ports by which no packet between two pods is lost."""
 LOOKS = {
@@ -288,29 +287,16 @@ def _is_on(devs: Container[str], item: Item) -> bool:
 
 
 def _policy(trip: Trip, host: Host) -> Iterator[Cause]:
-    """Find rules of policy routing that send the pods' packets elsewhere than the main table would."""
-    for rule in host.more.rules:
-        sent = any(_sends(rule, a.pod.address, b.pod.address) for a, b in trip.both)
-        if rule["priority"] not in KERNELS_RULES and sent:
-            said = " ".join(f"{key} {value}" for key, value in rule.items() if value is not None)
-            yield Cause(
-                host.node.name,
-                f"somebody's rule of policy routing comes before the routes: {said}",
-                f"ip rule show; ip route show table {rule.get('table', 'all')}",
-            )
+    """Find rules of policy routing that send the pods' packets elsewhere than the main table would.
 
-
-def _sends(rule: Mapping[str, object], source: IPv4Address, target: IPv4Address) -> bool:
-    """Say whether a rule is for these packets: one that asks for more than addresses is given the benefit of doubt."""
-    if {"fwmark", "iif", "oif", "not", "tos", "l3mdev", "suppress_prefixlength"} & rule.keys():
-        return False
-    return _within(source, rule.get("src"), rule.get("srclen")) and _within(target, rule.get("dst"), rule.get("dstlen"))
-
-
-def _within(address: IPv4Address, network: object, length: object) -> bool:
-    if network in {None, "all"}:
-        return True
-    return address in IPv4Network(f"{network}/{32 if length is None else length}", strict=False)
+    One that asks for more than addresses is given the benefit of doubt.
+    """
+    for a, b in trip.both:
+        for each in detours(host.more.rules, host.have.routes | host.more.routes, a.pod.address, b.pod.address):
+            if each.surely:
+                said = f"{words(each.rule)}, by which a packet {each.does}"
+                what = f"somebody's rule of policy routing comes before the routes: {said}"
+                yield Cause(host.node.name, what, each.look)
 
 
 def best(routes: Iterable[Route], to: IPv4Address) -> Route | None:

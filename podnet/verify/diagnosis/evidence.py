@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
 
-from podnet.facts import sysctls
-from podnet.state import Sysctl
+from podnet.facts import routes, rules, sysctls
+from podnet.state import Route, Rule, Sysctl
 from podnet.verify.diagnosis import refusals
 from podnet.verify.diagnosis.refusals import ICMP, Refusal
 from podnet.verify.mesh.probe import HEADERS
@@ -95,7 +95,9 @@ class Echoes:
 class Evidence:
     """What one host told."""
 
-    rules: tuple[Mapping[str, Any], ...] = ()
+    rules: frozenset[Rule] = frozenset()
+    routes: frozenset[Route] = frozenset()
+    """Those of all tables, to which rules of policy routing may lead."""
     neighbours: Mapping[tuple[str, IPv4Address], tuple[str, str]] = field(default_factory=dict)
     ways: Mapping[str, Way] = field(default_factory=dict)
     settings: frozenset[Sysctl] = frozenset()
@@ -120,7 +122,9 @@ def script(pings: Collection[Ping], ways: Iterable[str], namespaces: Collection[
     parts = [
         "set -eu",
         _heading("rules"),
-        "ip -j rule show",
+        rules.COMMAND,
+        _heading("routes"),
+        f"{routes.COMMAND} table all",
         _heading("neighbours"),
         "ip -4 -j neigh show",
         *(line for way in ways for line in _asked(way)),
@@ -183,7 +187,8 @@ def parse(output: str) -> Evidence:
         raise ValueError("what was read further was cut short")
     firewall = {when: [*_refusals(chunks, when)] for when in ("before", "after")}
     return Evidence(
-        rules=tuple(_document(chunks["rules"])),
+        rules=rules.parse(_document(chunks["rules"])),
+        routes=routes.parse([entry for entry in _document(chunks["routes"]) if ":" not in entry["dst"]]),
         neighbours={
             (entry["dev"], IPv4Address(entry["dst"])): (entry.get("lladdr", ""), " ".join(entry["state"]))
             for entry in _document(chunks["neighbours"])

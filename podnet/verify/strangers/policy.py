@@ -1,44 +1,79 @@
 """Rules of policy routing, which are asked before the main table: whether they lead pods' packets another way."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from podnet.cluster import Node
 from podnet.differences import words
-from podnet.state import MAIN, Route, Rule
+from podnet.state import Route, Rule
 from podnet.verify.strangers.scene import Finding, Scene, Teller, lookup
 
 MAINS = 32766
 """The priority of the kernel's own rule for the main table."""
+LOCAL = "local"
+"""The table of what is the host's own, to which no pod belongs."""
 ACTION = "action "
 """How ip(8) begins to say that a rule refuses packets, and names no table."""
+THROW = "throw"
+"""A route that leads back to the rules: the next one is asked."""
+
+
+@dataclass(frozen=True)
+class Detour:
+    """A rule, and the route by which it leads a packet elsewhere than the main table would; None if it refuses it.
+
+    `surely`: it asks for nothing but addresses.
+    """
+
+    rule: Rule
+    route: Route | None
+    surely: bool
+
+    @property
+    def does(self) -> str:
+        """Say what becomes of the packet."""
+        return f"goes {by(self.route)}" if self.route else "is refused"
+
+    @property
+    def look(self) -> str:
+        """Return the command that shows it."""
+        return f"ip rule show; ip route show table {self.rule.table or 'all'}"
+
+
+def detours(
+    rules: Iterable[Rule], routes: Iterable[Route], source: IPv4Address, target: IPv4Address
+) -> Iterator[Detour]:
+    """Follow the rules that come before the main table, as the kernel does: the first that finds a route ends it."""
+    known = list(routes)
+    usual = lookup(known, target)
+    for rule in sorted((rule for rule in rules if rule.priority < MAINS), key=lambda rule: rule.key):
+        if rule.table == LOCAL or not _fits(rule, source, target):
+            continue
+        refuses = any(option.startswith(ACTION) for option in rule.options)
+        surely = not (rule.iif or rule.fwmark) and len(rule.options) == refuses
+        found = lookup(known, target, rule.table)
+        if not refuses and (found is None or found.kind == THROW):
+            continue
+        if refuses or _way(found) != _way(usual):
+            yield Detour(rule, None if refuses else found, surely)
+        if surely:
+            break
 
 
 def policy(scene: Scene, node: Node) -> Iterator[Finding]:
-    """Follow the rules that come before the main table, for what goes to pods of a peer, and what comes from there."""
+    """Follow the rules for what goes to pods of a peer, and what comes from there."""
     seen, tell = scene.seen[node.name], Teller(node.name, "rule")
-    earlier = sorted((rule for rule in seen.rules if rule.priority < MAINS), key=lambda rule: rule.key)
     for way, source, target in _ways(scene, node):
         usual = lookup(seen.have.routes, target)
-        for rule in earlier:
-            if rule.table in {"local", MAIN} or not _fits(rule, source, target):
-                continue
-            refuses = any(option.startswith(ACTION) for option in rule.options)
-            conditional = bool(rule.iif or rule.fwmark) or len(rule.options) > refuses
-            found = lookup(seen.elsewhere, target, rule.table)
-            if not refuses and found is None:
-                continue
-            if refuses or _way(found) != _way(usual):
-                does = f"goes {_by(found)}" if found else "is refused"
-                look = f"ip rule show; ip route show table {rule.table or 'all'}"
-                if conditional:
-                    says = f"what goes {way} {does} under conditions that are not read here: {words(rule)}"
-                    yield tell.difference(says, look)
-                else:
-                    main = f"goes {_by(usual)}" if usual else "goes nowhere"
-                    yield tell.fault(f"what goes {way} {does}, and by the main table {main}: {words(rule)}", look)
-            if not conditional:
-                break
+        for each in detours(seen.rules, seen.have.routes | seen.elsewhere, source, target):
+            if each.surely:
+                main = f"goes {by(usual)}" if usual else "goes nowhere"
+                says = f"what goes {way} {each.does}, and by the main table {main}: {words(each.rule)}"
+                yield tell.fault(says, each.look)
+            else:
+                says = f"what goes {way} {each.does} under conditions that are not read here: {words(each.rule)}"
+                yield tell.difference(says, each.look)
 
 
 def _ways(scene: Scene, node: Node) -> Iterator[tuple[str, IPv4Address, IPv4Address]]:
@@ -58,6 +93,7 @@ def _way(route: Route | None) -> tuple[object, ...]:
     return (route.dev, route.via, route.kind) if route else ()
 
 
-def _by(route: Route) -> str:
+def by(route: Route) -> str:
+    """Say how a packet goes by a route."""
     told = [f"via {route.via}" if route.via else "", f"dev {route.dev}" if route.dev else route.kind]
     return " ".join(word for word in told if word)
