@@ -283,6 +283,74 @@ def test_what_the_way_outside_meets_is_named() -> None:
     )
 
 
+def to_node(of: Trip) -> Trip:
+    """Have the first pod and another node fail instead."""
+    return replace(of, target=End(of.target.node))
+
+
+def to_own_node(of: Trip) -> Trip:
+    """Have the first pod and its own node fail instead."""
+    return replace(of, target=End(of.source.node))
+
+
+def by_node(of: Trip) -> Trip:
+    """Have a node and a pod of another one fail instead."""
+    return replace(of, source=End(of.source.node))
+
+
+def by_own_node(of: Trip) -> Trip:
+    """Have a node and its own pod fail instead."""
+    return replace(of, source=End(of.target.node))
+
+
+NODES = [to_node, to_own_node, by_node, by_own_node]
+
+
+@pytest.mark.parametrize("mode", goldens.MODES)
+@pytest.mark.parametrize("way", NODES)
+def test_where_nothing_is_wrong_between_a_pod_and_a_node_nothing_is_said(
+    way: Callable[[Trip], Trip], mode: str
+) -> None:
+    """Also what other pods of the node would need."""
+    assert causes(way(trip(mode))) == []
+
+
+@pytest.mark.parametrize("way", NODES)
+@pytest.mark.parametrize("chain", ["INPUT -s 10.244.0.0/16", "OUTPUT -d 10.244.0.0/16"])
+def test_what_a_node_refuses_of_pods_itself_is_named(way: Callable[[Trip], Trip], chain: str) -> None:
+    """It is no pod's packets to pods that the chains INPUT and OUTPUT meet."""
+    of = way(trip("vxlan"))
+    (end,) = [end for end in (of.source, of.target) if not end.pod]
+    before, after = ([*of_iptables([f"[{n}:0] -A {chain} -j DROP"], "iptables")] for n in (1, 7))
+    more = {end.node.name: Evidence(refusals=tuple(after), risen=risen(before, after))}
+    (said,) = map(str, causes(way(trip("vxlan", more=more))))
+    name = chain.partition(" ")[0]
+    assert f"{end.node.name}: firewall: iptables  {name} has refused 6 packets just now: -A {chain} -j DROP" in said
+
+
+@pytest.mark.parametrize("way", NODES)
+def test_what_a_node_refuses_of_pods_without_counting_is_named(way: Callable[[Trip], Trip]) -> None:
+    """Where the node is an end; nft says which chains are for the host's own packets."""
+    (end,) = [end for end in (way(trip("vxlan")).source, way(trip("vxlan")).target) if not end.pod]
+    refusal = replace(UNCOUNTED, where="nft inet own input", local=True)
+    plain = replace(refusal, asks=(("source", False, "10.244.0.0/16"),), plain=True)
+    for each, said in {refusal: "may refuse these packets", plain: "refuses such packets"}.items():
+        found = first(way(trip("vxlan", more={end.node.name: Evidence(refusals=(each,))})))
+        assert found.startswith(f"{end.node.name}: firewall: nft inet own input {said}")
+
+
+def test_what_leads_a_node_and_a_pod_astray_is_named() -> None:
+    """Tables of the node, and what it remembers of the way, as of a pod's."""
+    change = {ONE: without("routes", to=IPv4Network("10.244.2.0/24"))}
+    assert first(by_node(trip("vxlan", change))).startswith("node1: missing route: route replace 10.244.2.0/24")
+    remembers = Evidence(ways={"10.244.2.2": Way("flannel.1", mtu=1400)})
+    said = first(by_node(replace(trip("vxlan", more={ONE: remembers}), size=1450)))
+    assert said == (
+        "node1: it remembers a path MTU of 1400 to 10.244.2.2, for at most ten minutes "
+        "(look: ssh node1 ip route get 10.244.2.2)"
+    )
+
+
 def test_what_does_not_concern_the_pair_is_not_its_cause() -> None:
     """The way from node1 to node2 needs no entry for node3."""
     changes = {ONE: without("routes", to=IPv4Network("10.244.3.0/24"))}

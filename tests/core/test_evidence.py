@@ -1,6 +1,7 @@
 """What is read once something has failed: a script that any sh takes, an answer read strictly, one command a host."""
 
 import json
+import re
 import subprocess
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
@@ -149,6 +150,28 @@ def test_the_host_outside_tries_again_where_it_is_who_did_not_reach_a_pod() -> N
         inquiry.explained([Problem(*ends, "no reply", outside=address)])
         assert len(hosts["outside"].asked) == asked
         assert all("\n10.244.1.2 2 192.168.56.11\n" in script for script in hosts["outside"].asked)
+
+
+def test_a_node_that_is_an_end_tries_again_itself() -> None:
+    """Not one of its pods in its place: what it refuses of pods, it refuses of none that passes through."""
+    of = cluster()
+    hosts: dict[str, Any] = {node.name: Silent() for node in of.nodes}
+    want = {node.name: modes.wanted(vxlan, of, node) for node in of.nodes}
+    asked = Inquiry(Fleet(of, hosts), want, lambda: dict.fromkeys(want, Answer("\n".join(whole("fresh")))), shows=True)
+    told = asked.explained([Problem("node1", "node2/pod1", "no reply")])
+    pings = {
+        name: re.findall(r"^(?:ip netns exec \S+ )?ping .* (\S+) >", host.asked[0], re.MULTILINE)
+        for name, host in hosts.items()
+    }
+    assert pings == {"node1": ["10.244.2.2"], "node2": ["192.168.56.11"], "node3": []}
+    first, second = (hosts[name].asked[1] for name in ("node1", "node2"))
+    assert "\nping -n -c 3 -i 0.5 -w 2 10.244.2.2 >" in first
+    assert "ping" not in second.replace("its ping got", "").replace("by pings", "")
+    for script in (first, second):
+        assert "-i eth0 '(host 10.244.2.2) or (host 192.168.56.11 and host 192.168.56.12 and not tcp)'" in script
+    assert [line for line in told if "sees it" in line] == [
+        f"  node1 -> node2/pod1 as {name} sees it:" for name in ("node1", "node2")
+    ]
 
 
 LOST = Problem("node1/pod1", "node2/pod1", "no reply")

@@ -65,16 +65,20 @@ class Host:
 
 @dataclass(frozen=True)
 class End:
-    """A pod, and where it is. A host outside is both: nothing is known of it but its address."""
+    """A pod, and where it is; or without a pod the host itself: a node, or one outside, which only has an address."""
 
     node: Node
-    pod: Pod
+    pod: Pod | None = None
+
+    @property
+    def address(self) -> IPv4Address:
+        """Return the address by which it is asked."""
+        return self.pod.address if self.pod else self.node.ip
 
 
 def outside(name: str, address: IPv4Address) -> End:
     """Make an end of a host that is no member."""
-    node = Node(name, IPv4Interface(address), uplink="", pod_subnet=IPv4Network(address), pods=(Pod(name, address),))
-    return End(node, *node.pods)
+    return End(Node(name, IPv4Interface(address), uplink="", pod_subnet=IPv4Network(address)))
 
 
 @dataclass(frozen=True)
@@ -109,9 +113,18 @@ class Trip:
         return len(self.ways) == len(self.both)
 
     @property
+    def of_pods(self) -> list[tuple[End, Pod, End]]:
+        """Those of the ends that are pods, and the other end of each."""
+        return [(end, end.pod, other) for end, other in self.ways if end.pod]
+
+    def ends_at(self, name: str) -> bool:
+        """Say whether that host itself is an end: what passes its pods by may concern it all the same."""
+        return any(end.node.name == name and not end.pod for end, _ in self.both)
+
+    @property
     def translated(self) -> bool:
         """Say whether the inventory has packets leave under their node's address."""
-        return self.cluster.masquerade and self.target.node.name not in self.hosts
+        return self.cluster.masquerade and self.crosses and not self.target.pod
 
     @property
     def nodes(self) -> list[Node]:
@@ -196,8 +209,8 @@ def _walk(trip: Trip) -> Iterator[Cause]:
 
 def _missing(trip: Trip) -> Iterator[Cause]:
     """Find pods that are not there: with them goes what is theirs on their nodes."""
-    for end, _ in trip.ways:
-        netns = pods.netns(end.pod, trip.cluster.marks)
+    for end, pod, _ in trip.of_pods:
+        netns = pods.netns(pod, trip.cluster.marks)
         have = trip.hosts[end.node.name].have.pods.get(netns)
         if have is None:
             yield Cause(end.node.name, f"missing pod: namespace {netns}", "ip netns list")
@@ -207,7 +220,7 @@ def _missing(trip: Trip) -> Iterator[Cause]:
 
 def _duplicates(trip: Trip) -> Iterator[Cause]:
     """Find somebody else who has the address of one of the two pods."""
-    own = {(end.pod.address, end.node.name, pods.netns(end.pod, trip.cluster.marks)) for end, _ in trip.ways}
+    own = {(pod.address, end.node.name, pods.netns(pod, trip.cluster.marks)) for end, pod, _ in trip.of_pods}
     of = {address: f"{name}/{netns}" for address, name, netns in own}
     for name, host in trip.hosts.items():
         for netns, state in [("", host.have), *sorted(host.have.pods.items())]:
@@ -221,7 +234,7 @@ def _duplicates(trip: Trip) -> Iterator[Cause]:
 
 def _pod(trip: Trip, end: End, other: End) -> Iterator[Cause]:
     """Walk through a pod."""
-    if end.node.name not in trip.hosts:
+    if end.node.name not in trip.hosts or not end.pod:
         return
     host, netns = trip.hosts[end.node.name], pods.netns(end.pod, trip.cluster.marks)
     name, want = end.node.name, host.want.pods[netns]
@@ -237,7 +250,7 @@ def _pod(trip: Trip, end: End, other: End) -> Iterator[Cause]:
     devs += ["lo"] if trip.source == trip.target else []
     yield from _devices(space, devs)
     if trip.source != trip.target:
-        yield from _routes(trip, space, [other.pod.address])
+        yield from _routes(trip, space, [other.address])
     yield from space.differing("neighbours")
     for item in sorted(host.more.pod_settings.get(netns, ()), key=lambda item: item.key):
         usual = {"net/ipv4/ip_default_ttl": "64", "net/ipv4/icmp_echo_ignore_all": "0"}.get(item.path)
@@ -257,14 +270,14 @@ def _node(trip: Trip, node: Node) -> Iterator[Cause]:
     cables = cables_of(trip.cluster, host.want, own)
     bridges = sorted({item.bridge for item in host.want.ports if item.dev in cables})
     made = {link.dev for link in host.want.links}
-    tunnel = [dev for end in away if (dev := _leads(host.want, end.pod.address)) and dev in made]
+    tunnel = [dev for end in away if (dev := _leads(host.want, end.address)) and dev in made]
     devs = [*cables, *bridges, *tunnel]
     yield from _devices(space, devs)
     yield from space.differing("ports", partial(_is_on, cables))
     yield from _policy(trip, host)
-    yield from _routes(trip, space, [end.pod.address for end in (*away, *own)])
+    yield from _routes(trip, space, [end.address for end in (*away, *own) if end.address != node.ip])
     for end in away:
-        yield from space.differing("peers", partial(_allows, end.pod.address))
+        yield from space.differing("peers", partial(_allows, end.address))
         yield from space.differing("fous", lambda _: bool(tunnel))
         yield from _underlay(trip, space, host, end.node)
     yield from _passing(trip, space, host, [*devs, node.uplink] if away else devs)
@@ -272,7 +285,7 @@ def _node(trip: Trip, node: Node) -> Iterator[Cause]:
 
 def cables_of(cluster: Cluster, want: State, own: Iterable[End]) -> list[str]:
     """Name the host's ends of its pods' cables."""
-    names = {pods.netns(end.pod, cluster.marks) for end in own}
+    names = {pods.netns(end.pod, cluster.marks) for end in own if end.pod}
     return sorted(link.dev for link in want.links if isinstance(link, Veth) and link.netns in names)
 
 
@@ -292,7 +305,7 @@ def _policy(trip: Trip, host: Host) -> Iterator[Cause]:
     One that asks for more than addresses is given the benefit of doubt.
     """
     for a, b in trip.both:
-        for each in detours(host.more.rules, host.have.routes | host.more.routes, a.pod.address, b.pod.address):
+        for each in detours(host.more.rules, host.have.routes | host.more.routes, a.address, b.address):
             if each.surely:
                 said = f"{words(each.rule)}, by which a packet {each.does}"
                 what = f"somebody's rule of policy routing comes before the routes: {said}"
@@ -419,9 +432,10 @@ def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[
     yield from _reverse(host, devs)
     outer = _carrying(trip)
     packets = _inner(trip) + outer
+    to_itself = packets if trip.ends_at(name) else outer
     yield from _took(host, packets, "refused", translating=False)
     for refusal in host.more.refusals:
-        if refusal.packets is None and refusal.plain and refusal.may_take(outer if refusal.local else packets):
+        if refusal.packets is None and refusal.plain and refusal.may_take(to_itself if refusal.local else packets):
             what = f"firewall: {refusal.where} refuses such packets, and does not count them: {refusal.words}"
             yield Cause(name, what, refusal.look)
     yield from space.differing("chains")
@@ -460,9 +474,21 @@ def _filter(host: Host, dev: str) -> int:
 
 
 def _inner(trip: Trip) -> list[Packet]:
-    """Name the pods' own packets, there and back; outside these may be their node's."""
-    found = [Packet(a.pod.address, b.pod.address, trip.protocol) for a, b in trip.both]
-    return found if trip.whole else found + [Packet(a.node.ip, b.node.ip, trip.protocol) for a, b in trip.both]
+    """Name the two ends' own packets, there and back, under each address that they may bear."""
+    return [
+        Packet(source, target, trip.protocol)
+        for end, other in trip.both
+        for source in _borne(trip, end, other)
+        for target in _borne(trip, other, end)
+    ]
+
+
+def _borne(trip: Trip, end: End, other: End) -> list[IPv4Address]:
+    """List the addresses as which one end may be known to the other: a pod, where no pod is asked, as its node."""
+    if end.pod:
+        return [end.address] if other.pod else [end.address, end.node.ip]
+    # A node speaks to pods from the address of whichever device leads to them.
+    return [end.address, *([end.node.gateway.ip, end.node.vtep] if end.node.name in trip.hosts else [])]
 
 
 def _carrying(trip: Trip) -> list[Packet]:
@@ -473,10 +499,12 @@ def _carrying(trip: Trip) -> list[Packet]:
 
 def _carrier(trip: Trip) -> tuple[str, int, int | None] | None:
     """Return the tunnel between the two nodes, and its outer packets' protocol and port; None if there is none."""
-    if not (trip.crosses and trip.whole):
+    if not (trip.crosses and trip.whole) or trip.translated:
         return None
-    want = trip.hosts[trip.source.node.name].want
-    dev = _leads(want, trip.target.pod.address)
+    # It is what leads to pods: to a node itself leads none.
+    end, other = trip.both[0] if trip.target.pod else trip.both[1]
+    want = trip.hosts[end.node.name].want
+    dev = _leads(want, other.address)
     for link in want.links:
         if link.dev == dev:
             return (link.dev, *_outer(link))
@@ -517,33 +545,36 @@ def _lost(trip: Trip) -> Iterator[Cause]:
                 b.node.name,
                 f"pods' packets leave {a.node.name} bare, and do not arrive at {b.node.name}: a filter between or on "
                 f"{b.node.name}, or somebody on the underlay who minds addresses that are not the nodes' own",
-                f"tcpdump -ni {b.node.uplink} host {b.pod.address}",
+                f"tcpdump -ni {b.node.uplink} host {b.address}",
             )
 
 
 def _lost_bare(trip: Trip, a: End, b: End) -> bool:
     """Say whether one pod has sent requests of which the other has received none."""
     sent, received = (
-        trip.hosts[end.node.name].more.echoes.get(pods.netns(end.pod, trip.cluster.marks)) for end in (a, b)
+        trip.hosts[end.node.name].more.echoes.get(pods.netns(end.pod, trip.cluster.marks)) if end.pod else None
+        for end in (a, b)
     )
     return bool(sent and received and sent.sent > 0 and received.received == 0)
 
 
 def _remembered(trip: Trip) -> Iterator[Cause]:
-    """Find what a pod remembers of a way that is larger by now."""
+    """Find what an end remembers of a way that is larger by now."""
     for end, other in trip.ways:
-        netns = pods.netns(end.pod, trip.cluster.marks)
-        way = trip.hosts[end.node.name].more.ways.get(f"{netns} {other.pod.address}")
+        netns = pods.netns(end.pod, trip.cluster.marks) if end.pod else ""
+        space = Space(end.node.name, State(), State(), trip.cluster.marks, netns)
+        way = trip.hosts[end.node.name].more.ways.get(f"{netns} {other.address}".strip())
         if trip.size and way and way.mtu and way.mtu < trip.size:
-            what = f"pod {netns}: it remembers a path MTU of {way.mtu} to {other.pod.address}, for at most ten minutes"
-            yield Cause(end.node.name, what, f"ip -n {netns} route get {other.pod.address}")
+            what = f"it remembers a path MTU of {way.mtu} to {other.address}, for at most ten minutes"
+            yield space.cause(what, f"ip route get {other.address}")
 
 
 def _uncounted(trip: Trip) -> Iterator[Cause]:
-    """Name what may refuse packets that pass through, and neither counts them nor says only what is understood here."""
+    """Name what may refuse packets that come there, and neither counts them nor says only what is understood here."""
     for node in trip.nodes:
         for refusal in trip.hosts[node.name].more.refusals:
-            if refusal.packets is None and not refusal.local and refusal.may_take(_inner(trip)):
+            there = trip.ends_at(node.name) or not refusal.local
+            if refusal.packets is None and there and refusal.may_take(_inner(trip)):
                 what = f"firewall: {refusal.where} may refuse these packets; it does not count them: {refusal.words}"
                 yield Cause(node.name, what, refusal.look)
 
@@ -551,16 +582,17 @@ def _uncounted(trip: Trip) -> Iterator[Cause]:
 def _unanswered(trip: Trip) -> Iterator[Cause]:
     """Find neighbours that do not answer: mostly what follows from something else, hence asked last."""
     for end, other in trip.ways:
-        host, netns = trip.hosts[end.node.name], pods.netns(end.pod, trip.cluster.marks)
+        host = trip.hosts[end.node.name]
+        netns = pods.netns(end.pod, trip.cluster.marks) if end.pod else ""
         inside = host.have.pods.get(netns, State())
         space = Space(end.node.name, State(), inside, trip.cluster.marks, netns)
         for item in sorted(inside.neighbours, key=lambda item: item.key):
-            if item.mac is None and item.to in {other.pod.address, *(route.via for route in inside.routes)}:
+            if item.mac is None and item.to in {other.address, *(route.via for route in inside.routes)}:
                 yield space.cause(
                     f"neighbour {item.to} dev {item.dev}: nobody answers for it", f"ip neigh show dev {item.dev}"
                 )
         for (dev, to), (mac, state) in sorted(host.more.neighbours.items()):
-            if not mac and to in {other.node.ip, end.pod.address}:
+            if not mac and to in {other.node.ip, end.address}:
                 yield Cause(
                     end.node.name,
                     f"neighbour {to} dev {dev} is {state}: nobody answers for it",

@@ -50,8 +50,9 @@ for (1 .. $ARGV[2]) {
 
 @dataclass(frozen=True)
 class Ping:
-    """A ping to be repeated: from the pod in `netns`; `size` in bytes on the wire, not to be fragmented.
+    """A ping to be repeated: from the pod in `netns`, from the host itself if that is empty.
 
+    `size` is in bytes on the wire, not to be fragmented.
     With the `protocol` of TCP or UDP a packet of that is sent instead.
     """
 
@@ -150,10 +151,11 @@ def _asked(to: object, netns: str = "") -> Iterator[str]:
 
 
 def _ping(ping: Ping) -> str:
+    inside = f"ip netns exec {ping.netns} " if ping.netns else ""
     if ping.protocol != ICMP:
-        return f"ip netns exec {ping.netns} {knock(ping.protocol, ping.target)}"
+        return f"{inside}{knock(ping.protocol, ping.target)}"
     size = f" -M do -s {ping.size - HEADERS}" if ping.size else ""
-    return f"ip netns exec {ping.netns} ping -n -q -c {PINGS} -i {INTERVAL} -w {WINDOW}{size} {ping.target}"
+    return f"{inside}ping -n -q -c {PINGS} -i {INTERVAL} -w {WINDOW}{size} {ping.target}"
 
 
 def knock(protocol: int, to: IPv4Address) -> str:

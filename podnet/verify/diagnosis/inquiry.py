@@ -69,12 +69,13 @@ def ends_of(fleet: Fleet, problem: Problem) -> tuple[End, End] | None:
 
 
 def _end(fleet: Fleet, label: str, address: IPv4Address | None) -> End | None:
-    """Find a pod by its label; a node is asked about as if its first pod were at the end."""
+    """Find a pod by its label, or a node by its name."""
     if address and label == fleet.outside:
         return outside(label, address)
     name, _, pod = label.partition("/")
     nodes = [node for node in fleet.nodes if node.name == name]
-    return next((End(node, each) for node in nodes for each in node.pods if pod in {each.name, ""}), None)
+    found = [End(node, each) for node in nodes for each in node.pods if pod == each.name]
+    return next(iter(found if pod else map(End, nodes)), None)
 
 
 @dataclass(frozen=True)
@@ -100,16 +101,19 @@ class Captures:
         if ends is None:
             return
         source, target = ends
-        inner = f"host {source.pod.address} and host {target.pod.address}"
+        # A node speaks to pods from the address of whichever device leads to them.
+        inner = " and ".join(f"host {end.address}" for end in ends if end.pod)
         outer = f"host {source.node.ip} and host {target.node.ip} and not tcp"
-        again = capture.slowly(target.pod.address, problem.size)
+        again = capture.slowly(target.address, problem.size)
         if problem.protocol != ICMP and problem.size is None:
-            again = evidence.knock(problem.protocol, target.pod.address)
+            again = evidence.knock(problem.protocol, target.address)
+        again = f"enter {source.pod.name} {again}" if source.pod else again
 
         def script(node: Node) -> str:
-            own = self.devices(node, [end.pod for end in ends if end.node == node])
-            filters = dict.fromkeys(own, inner) | {node.uplink: f"({inner}) or ({outer})"}
-            tries = f"enter {source.pod.name} {again}" if node == source.node else "true"
+            own = self.devices(node, [end.pod for end in ends if end.node == node and end.pod])
+            uplink = f"({inner}) or ({outer})" if source.node != target.node else inner
+            filters = dict.fromkeys(own, inner) | {node.uplink: uplink}
+            tries = again if node == source.node else "true"
             return capture.seen(filters, self.fleet.enter(node), tries)
 
         scripts = {end.node.name: script(end.node) for end in ends if end.node in self.fleet.nodes}
@@ -122,9 +126,9 @@ class Captures:
 
 def again_from_outside(fleet: Fleet, trips: Iterable[tuple[End, End]]) -> dict[str, str]:
     """Spell how the host outside tries again to reach pods, handed to their nodes as before; nothing if it need not."""
-    tried = [(source.pod.address, target) for source, target in trips if source.node.name == fleet.outside]
+    tried = [(source.address, target) for source, target in trips if source.node.name == fleet.outside]
     pings = [transfer.Ping(target.node.ip, WINDOW) for _, target in tried]
-    pings += [transfer.Ping(target.pod.address, WINDOW, via=target.node.ip) for _, target in tried]
+    pings += [transfer.Ping(target.address, WINDOW, via=target.node.ip) for _, target in tried]
     ends = [transfer.End("", str(own)) for own, _ in tried[:1]]
     asked = transfer.Asked(of_host=tuple(dict.fromkeys(pings)))
     return {fleet.outside: transfer.ask("", "again", ends, asked)} if tried else {}
@@ -243,9 +247,9 @@ class Inquiry:
         # Both ends ping: so both count for as long, and each direction is tried.
         trips += [(target, source, size, protocol) for source, target, size, protocol in trips]
         pings = [
-            Ping(netns, target.pod.address, size, protocol)
+            Ping(netns, target.address, size, protocol)
             for source, target, size, protocol in dict.fromkeys(trips)
-            if source.node == node and (netns := pods.netns(source.pod, marks)) in there
+            if source.node == node and (netns := pods.netns(source.pod, marks) if source.pod else "") in {"", *there}
         ]
         peers = {each.node.ip for trip in trips for each in trip[:2]} - {node.ip}
         return evidence.script(pings, map(str, sorted(peers)), there)
