@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from podnet.state import Device
 from podnet.verify.fleet import Answer, Fleet, SshConfig, outsider
 from podnet.verify.numbers import ALONE, APART, NUMBERS, ROUTED, SEALED, Beyond
 from podnet.verify.traffic import counters, nodes, transfer
+from podnet.verify.traffic.bursts import Bursts
 from podnet.verify.traffic.counters import Burst, Rise
 from podnet.verify.traffic.exchange import Exchange
 from podnet.verify.traffic.nodes import Promise, Source
@@ -320,6 +323,48 @@ def test_a_cable_between_two_pods_has_no_end_on_the_host() -> None:
     within = Burst(one, one.pods[0], one, one.pods[1])
     way = counters.way(within, one, have, of, NUMBERS["veth_pair"])
     assert way == {("podnet-pod1", "eth0"), ("podnet-pod2", "eth0")}
+
+
+@dataclass
+class Bare(Fleet):
+    """Hosts of which each lacks a device; no ping that needs it comes back."""
+
+    gone: str = ""
+
+    def run_all(self, script: Callable[[Node], str], nodes: Sequence[Node] = ()) -> dict[str, Answer]:
+        return {each.name: Answer(self._said(script(each))) for each in nodes or self.nodes}
+
+    def _said(self, script: str) -> str:
+        if "ping" in script:
+            return "100 packets transmitted, 0 received, 100% packet loss"
+        netns, _, dev = self.gone.rpartition("/")
+        kept = []
+        for part in printed().split(counters.MARK)[1:]:
+            head, _, said = part.partition("\n")
+            links = [link for link in json.loads(said) if (head.strip(), link["ifname"]) != (netns, dev)]
+            kept.append(f"{counters.MARK}{head}\n{json.dumps(links)}\n")
+        return "".join(kept)
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        ("podnet-pod2/eth0", "eth0 in podnet-pod2 to count packets, saw no such device"),
+        ("podnet-pod1/eth0", "eth0 in podnet-pod1 to count packets, saw no such device"),
+        ("/eth0", "eth0 to count packets, saw no such device"),
+        ("/cni0", "a device of the kind bridge to count packets, saw none of ours"),
+        ("/flannel.1", "a device of the kind vxlan to count packets, saw none of ours"),
+    ],
+)
+def test_a_device_of_the_way_that_is_gone_is_told(gone: str, said: str) -> None:
+    """It is not left out as if nothing had to pass there, and ends no other test."""
+    of = members()
+    one = of.nodes[0]
+    fleet = Bare(of, {}, nodes=of.nodes, gone=gone)
+    found = Bursts(fleet, NUMBERS["vxlan"]).faults(one)
+    assert any(line.startswith(f"node1: expected {said}, while there were 100 pings each: ") for line in found)
+    whole = Bursts(Bare(of, {}, nodes=of.nodes, gone="/docker0"), NUMBERS["vxlan"]).faults(one)
+    assert not any("saw n" in line for line in whole)
 
 
 def test_who_is_busy_anyway_is_not_accused() -> None:

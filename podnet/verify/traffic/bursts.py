@@ -9,7 +9,7 @@ from podnet.cluster import Node
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import Numbers
 from podnet.verify.traffic import counters
-from podnet.verify.traffic.counters import BURST, Burst, Place, Rise
+from podnet.verify.traffic.counters import BURST, Burst, Device, Place, Rise
 
 TRIES = 3
 """Whoever works in pods has packets of his own, and a wire may lose one; but what is wrong is wrong each time."""
@@ -95,14 +95,21 @@ class Bursts:
         said = step.sent[node.name].printed
         return any(count == 0 for count in counters.answered(said))
 
+    def _counted(self, node: Node, said: Said) -> dict[Place, Device]:
+        return counters.parse(self.fleet.cluster, node, said[node.name].read())
+
     def _rises(self, node: Node, step: Step, busy: Mapping[Place, int]) -> tuple[list[Burst], list[Rise]]:
         """Return the bursts that a node was to see, and what rose on it."""
-        cluster = self.fleet.cluster
-        before, after = (counters.parse(cluster, node, said[node.name].read()) for said in (step.before, step.after))
-        ways = {burst: counters.way(burst, node, after, cluster, self.numbers) for burst in step.bursts}
+        before, after = (self._counted(node, said) for said in (step.before, step.after))
+        ways = {burst: counters.way(burst, node, after, self.fleet.cluster, self.numbers) for burst in step.bursts}
         return [burst for burst, way in ways.items() if way], list(
             counters.rises(node, before, after, ways.values(), busy)
         )
+
+    def _absent(self, node: Node, step: Step) -> Iterator[str]:
+        after = self._counted(node, step.after)
+        for burst in step.bursts:
+            yield from counters.absent(burst, node, after, self.fleet.cluster, self.numbers)
 
     def _faults(self, node: Node, steps: Sequence[Step]) -> Iterator[str]:
         busy: dict[Place, int] = {}
@@ -113,6 +120,6 @@ class Bursts:
                 busy = {rise.device.place: max(rise.rx, rise.tx) for rise in rises}
                 continue
             sent = ", ".join(map(str, mine)) or "elsewhere"
-            for rise in rises:
-                if fault := rise.fault():
-                    yield f"{node.name}: {fault}, while there were {BURST} pings each: {sent}"
+            faults = [*dict.fromkeys(self._absent(node, step)), *(fault for rise in rises if (fault := rise.fault()))]
+            for fault in faults:
+                yield f"{node.name}: {fault}, while there were {BURST} pings each: {sent}"

@@ -21,6 +21,12 @@ Place = tuple[str, str]
 """A device: the network namespace, empty for the host's own, and its name."""
 
 
+def named(place: Place) -> str:
+    """Name a device as one would look for it."""
+    netns, dev = place
+    return f"{dev} in {netns}" if netns else dev
+
+
 @dataclass(frozen=True)
 class Device:
     """A device of ours, or the uplink, and the packets that it has counted. `below`: the index of its other end."""
@@ -34,8 +40,7 @@ class Device:
 
     def __str__(self) -> str:
         """Name it as one would look for it."""
-        netns, dev = self.place
-        return f"{dev} in {netns}" if netns else dev
+        return named(self.place)
 
 
 @dataclass(frozen=True)
@@ -114,21 +119,50 @@ def _device(place: Place, entry: dict[str, Any]) -> Device:
 
 def way(burst: Burst, node: Node, have: Mapping[Place, Device], cluster: Cluster, numbers: Numbers) -> set[Place]:
     """Say which devices of a node a burst passes, by what the mode promises of their kinds."""
-    if (burst.node, burst.pod) == (burst.peer, burst.to):
-        return set()  # the pod's loopback
-    ends = [pod for home, pod in ((burst.node, burst.pod), (burst.peer, burst.to)) if home == node]
-    inside = {(pods.netns(pod, cluster.marks), "eth0") for pod in ends}
-    uplink = ("", node.uplink)
-    ours = [device for device in have.values() if not device.place[0] and device.place != uplink]
+    inside = _inside(burst, node, cluster)
+    ours = _ours(node, have)
     # An index says which device only together with a namespace: the other end may be in another pod. Both must agree.
-    cables = {(have[place].below, have[place].index) for place in inside}
+    cables = {(have[place].below, have[place].index) for place in inside & have.keys()}
     passed = {device.place for device in ours if device.kind == "veth" and (device.index, device.below) in cables}
-    if burst.node == burst.peer or not ends:
-        return inside | passed
+    passed |= {device.place for device in ours if device.kind in _kinds(burst, node, numbers)}
+    return inside | passed | _uplink(burst, node, numbers)
+
+
+def absent(burst: Burst, node: Node, have: Mapping[Place, Device], cluster: Cluster, numbers: Numbers) -> Iterator[str]:
+    """Say what should be on a burst's way and is not there, which hence counts nothing."""
+    needed = _inside(burst, node, cluster) | _uplink(burst, node, numbers)
+    for place in sorted(needed - have.keys()):
+        yield f"expected {named(place)} to count packets, saw no such device"
+    there = {device.kind for device in _ours(node, have)}
+    for kind in sorted(_kinds(burst, node, numbers) - there):
+        yield f"expected a device of the kind {kind} to count packets, saw none of ours"
+
+
+def _inside(burst: Burst, node: Node, cluster: Cluster) -> set[Place]:
+    """Name the pods' own ends on this node; of a pod that asks itself, it is the loopback, which is not counted."""
+    if (burst.node, burst.pod) == (burst.peer, burst.to):
+        return set()
+    ends = [pod for home, pod in ((burst.node, burst.pod), (burst.peer, burst.to)) if home == node]
+    return {(pods.netns(pod, cluster.marks), "eth0") for pod in ends}
+
+
+def _ours(node: Node, have: Mapping[Place, Device]) -> list[Device]:
+    return [device for device in have.values() if not device.place[0] and device.place[1] != node.uplink]
+
+
+def _leaves(burst: Burst, node: Node) -> bool:
+    """Say whether packets leave this node, or enter it."""
+    return burst.node != burst.peer and node in {burst.node, burst.peer}
+
+
+def _kinds(burst: Burst, node: Node, numbers: Numbers) -> set[str]:
+    """Name the kinds of devices that packets pass which leave a node or enter it."""
     wrapping = numbers.wire(burst.node, burst.peer)
-    kinds = {numbers.switch, wrapping.kind if wrapping else ""} - {""}
-    passed |= {device.place for device in ours if device.kind in kinds}
-    return inside | passed | ({uplink} if numbers.on_uplink else set())
+    return {numbers.switch, wrapping.kind if wrapping else ""} - {""} if _leaves(burst, node) else set()
+
+
+def _uplink(burst: Burst, node: Node, numbers: Numbers) -> set[Place]:
+    return {("", node.uplink)} if numbers.on_uplink and _leaves(burst, node) else set()
 
 
 def itself(nodes: Iterable[Node]) -> list[Burst]:
