@@ -1,7 +1,11 @@
 """What changes hosts: counts strictly, moves nobody onto somebody else, and says loudly what was not given back."""
 
-from ipaddress import IPv4Address, IPv4Network
+import re
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +16,12 @@ from podnet.verify.applying import Applied
 from podnet.verify.disruptive import dump, losses, moving
 from podnet.verify.disruptive.losses import NotCountedError
 from podnet.verify.disruptive.operating import NONE_ACROSS, Arrangement, Operator, fail_if_lost, told
+from podnet.verify.disruptive.test_address import another_address, another_mac
 from podnet.verify.disruptive.test_member import names
 from podnet.verify.disruptive.test_switch import unlike
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import NUMBERS
-from tests.core.examples import hosts
+from tests.core.examples import cluster, hosts
 from tests.core.test_verify import node
 
 TWO = [node(1, 2), node(2, 2)]
@@ -224,3 +229,56 @@ def test_a_member_that_goes_leaves_a_smaller_cluster() -> None:
     moved: Cluster = given.moved(first, "192.168.56.99/24").cluster
     assert str(moved.node(first).address) == "192.168.56.99/24"
     assert str(given.cluster.node(first).address) != "192.168.56.99/24"
+
+
+@dataclass
+class Cut(Fleet):
+    """A host whose answer to whatever changes something is lost, or whose asking is interrupted; it does it all."""
+
+    raised: type[BaseException] | None = None
+    problem: str = ""
+    done: list[str] = field(default_factory=list)
+
+    def run(self, node: Node, script: str) -> Answer:
+        del node
+        if script.startswith("cat "):
+            return Answer("02:55:c0:a8:38:0b\n")
+        self.done.append(script)
+        if len(self.done) > 1:
+            return Answer("")
+        if self.raised:
+            raise self.raised
+        return Answer("", problem=self.problem)
+
+
+NEW = IPv4Interface("192.168.56.99/24")
+
+
+@pytest.mark.parametrize("cut", [{"raised": KeyboardInterrupt}, {"problem": "node1 cannot be reached: broken pipe"}])
+def test_what_may_have_been_changed_is_taken_back(tmp_path: Path, cut: dict[str, Any]) -> None:
+    """Whether the host did it nobody has heard: it is undone all the same, by what does no harm if it did not."""
+    of = cluster()
+    one, raised = of.node("node1"), (KeyboardInterrupt, pytest.fail.Exception)
+    for changed in (another_mac, partial(another_address, new=NEW)):
+        changer = operator(tmp_path)
+        changer.hosts = hosts = Cut(of, {}, **cut)
+        with pytest.raises(raised), changed(changer, one):
+            pytest.fail("it was changed though nobody knows that")
+        change, back = hosts.done
+        assert change != back
+        assert changer.left == []
+        folder = re.search(r"^folder=(\S+)$", change, re.MULTILINE)
+        assert folder is None or folder[0] in back
+
+
+def test_a_mac_that_a_driver_does_not_change_is_not_given_back(tmp_path: Path) -> None:
+    """The test is skipped, and what takes the change back asks first whether there was any."""
+    of = cluster()
+    changer = operator(tmp_path)
+    changer.hosts = hosts = Cut(of, {}, problem="RTNETLINK answers: Device or resource busy")
+    with pytest.raises(pytest.skip.Exception), another_mac(changer, of.node("node1")):
+        pass
+    assert changer.left == []
+    assert [script.partition("address)")[0] for script in hosts.done] == [
+        'set -eu; if [ "$(cat /sys/class/net/eth0/'
+    ] * 2

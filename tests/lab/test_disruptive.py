@@ -3,12 +3,12 @@
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
 from podnet.cluster import Pod
-from podnet.verify.disruptive import dump, losses
+from podnet.verify.disruptive import dump, losses, moving
 from tests.lab.at import BIN, CLONE, INTERRUPTIBLE, At, Done, until
 from tests.lab.proof import MODES, needs
 from tests.lab.test_modes import CROSSING
@@ -202,6 +202,29 @@ def test_what_cannot_be_given_back_is_told_loudly(vxlan: At) -> None:
     assert "with node3 again not all was as it should be:\n  node1/pod1 -> node2/pod1: expected a reply" in done.out
     assert "podnet: NOT GIVEN BACK: node3 was removed from the cluster" in done.out
     assert "nothing more is changed: node3 was removed from the cluster" in done.out
+
+
+OLD, NEW = IPv4Interface("192.168.56.13/24"), IPv4Interface("192.168.56.99/24")
+
+
+def test_a_move_is_taken_back_from_wherever_it_has_come_to(vxlan: At) -> None:
+    """Whole, begun and failed, not even begun, or still under way when it is to be taken back."""
+    before = vxlan.sh("node3", dump.SCRIPT)
+    there = moving.move_script("eth0", OLD, NEW, folder := moving.new_folder())
+    back = moving.back_script("eth0", NEW, folder)
+    vxlan.sh("node3", there)
+    assert f"{NEW.ip}/24" in vxlan.sh("node3", "ip -o addr show dev eth0 primary")
+    vxlan.sh("node3", back)
+    assert vxlan.sh("node3", dump.SCRIPT) == before
+    vxlan.sh("node3", back)
+    failing = there.replace("again 's/", "false; again 's/")
+    assert failing != there
+    assert vxlan.try_sh("node3", failing).code == 1
+    assert vxlan.sh("node3", dump.SCRIPT) == before
+    slowly = there.replace("again 's/", "sleep 1; again 's/")
+    vxlan.sh("node3", f"({slowly}) >/dev/null 2>&1 &\nuntil [ -e {folder}/routes ]; do :; done\n{back}")
+    assert vxlan.sh("node3", dump.SCRIPT) == before
+    assert vxlan.try_sh("node3", f"[ -e {folder} ]").code == 1
 
 
 def test_interrupted_in_the_middle_it_gives_all_back(vxlan: At) -> None:

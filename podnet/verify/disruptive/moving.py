@@ -1,15 +1,25 @@
 """How a host's uplink gets another MAC or another address, and gets back its own: shell scripts, each to run whole."""
 
+import secrets
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 TRIED = 8
 """Addresses to look for somebody at; the upper end of a segment is rarely given out."""
+ENDS_WITHIN = 100
+"""Times 0.1 s that the way back waits for the way there, which goes on where nobody waits for its answer."""
+
+
+def new_folder() -> str:
+    """Name a folder on a host that nobody else has: known even if the host's answer is lost."""
+    return f"/tmp/podnet-{secrets.token_hex(8)}"  # noqa: S108  # it is made there, or it is an error
 
 
 def mac_script(dev: str, mac: str) -> str:
-    """Spell: give the device another MAC while it is up, so that it keeps its addresses and routes; print the old."""
-    return f"set -eu; cat /sys/class/net/{dev}/address; ip link set dev {dev} address {mac}"
+    """Spell: give the device this MAC unless it has it; while it is up, so that it keeps its addresses and routes."""
+    return (
+        f'set -eu; if [ "$(cat /sys/class/net/{dev}/address)" != {mac} ]; then ip link set dev {dev} address {mac}; fi'
+    )
 
 
 def other_mac(mac: str) -> str:
@@ -59,8 +69,8 @@ again() {  # makes the routes that went with an address again, those on a link f
 """
 
 
-def move_script(dev: str, old: IPv4Interface, new: IPv4Interface) -> str:
-    """Spell: give the device a new address, from which the host then speaks, beside the old; print the way back.
+def move_script(dev: str, old: IPv4Interface, new: IPv4Interface, folder: str) -> str:
+    """Spell: give the host a new address, from which it then speaks, beside the old; the folder knows the way back.
 
     We would like to add an address only; the kernel goes on speaking from the one that was first. Hence the old one
     is removed and comes again behind the new; and since the kernel takes an address's routes along, they are made
@@ -68,23 +78,38 @@ def move_script(dev: str, old: IPv4Interface, new: IPv4Interface) -> str:
     """
     return f"""set -eu
 {FUNCTIONS}
-folder=$(mktemp -d)
+folder={folder}
+mkdir -m 700 "$folder"
 ip -4 addr save dev {dev} >"$folder/addresses"
 routes >"$folder/routes"
-trap 'if [ $? != 0 ]; then ip -4 addr restore <"$folder/addresses"; again ""; rm -r "$folder"; fi' EXIT
+back() {{
+  ip addr del {new} dev {dev} 2>/dev/null || test $? = 2
+  ip -4 addr restore <"$folder/addresses"
+  again ''
+  rm -r "$folder"
+}}
+trap 'if [ $? != 0 ]; then back; fi' EXIT
+trap 'exit 1' HUP INT TERM
 ip addr del {old} dev {dev}
 ip addr add {new} dev {dev}
 ip -4 addr restore <"$folder/addresses"
 again 's/ src {old.ip} / src {new.ip} /'
-echo "$folder"
+touch "$folder/moved"
 """
 
 
 def back_script(dev: str, new: IPv4Interface, folder: str) -> str:
-    """Spell: take the new address away; the old one and its routes are as they were."""
+    """Spell: take the new address away; the old one and its routes are as they were. Nothing if nothing was moved."""
     return f"""set -eu
 {FUNCTIONS}
 folder={folder}
+tries=0
+until [ ! -e "$folder" ] || [ -e "$folder/moved" ] || [ $tries = {ENDS_WITHIN} ]; do
+  tries=$((tries + 1))
+  sleep 0.1
+done
+if [ ! -e "$folder" ]; then exit; fi
+if [ ! -e "$folder/moved" ]; then echo "the move has not come to its end: $folder knows what was there" >&2; exit 1; fi
 ip addr del {new} dev {dev}
 ip -4 addr restore <"$folder/addresses"
 again ''

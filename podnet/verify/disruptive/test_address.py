@@ -21,10 +21,11 @@ def another_mac(operator: Operator, node: Node) -> Iterator[None]:
     """Have the node's uplink bear another MAC inside."""
     dev = node.uplink
     old = operator.run(node, f"cat /sys/class/net/{dev}/address").strip()
-    answer = operator.hosts.run(node, moving.mac_script(dev, moving.other_mac(old)))
-    if "busy" in answer.problem:
-        pytest.skip(f"{node.name}: the driver of {dev} lets nobody change its MAC while it is up: {answer.problem}")
     try:
+        # Inside, since a host may have done what nobody has heard that it did.
+        answer = operator.hosts.run(node, moving.mac_script(dev, moving.other_mac(old)))
+        if "busy" in answer.problem:
+            pytest.skip(f"{node.name}: the driver of {dev} lets nobody change its MAC while it is up: {answer.problem}")
         answer.read()
         yield
     finally:
@@ -95,8 +96,9 @@ def _spare(operator: Operator, node: Node, given: str | None) -> IPv4Interface:
 @contextmanager
 def another_address(operator: Operator, node: Node, new: IPv4Interface) -> Iterator[None]:
     """Have the node speak from another address inside."""
-    folder = operator.run(node, moving.move_script(node.uplink, node.address, new)).strip()
+    folder = moving.new_folder()
     try:
+        operator.run(node, moving.move_script(node.uplink, node.address, new, folder))
         yield
     finally:
         back = moving.back_script(node.uplink, new, folder)
