@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from podnet.verify.disruptive.losses import NotCountedError
 from podnet.verify.disruptive.operating import NONE_ACROSS, Arrangement, Operator, fail_if_lost, told
 from podnet.verify.disruptive.test_address import another_address, another_mac
 from podnet.verify.disruptive.test_member import names
+from podnet.verify.disruptive.test_reboot import reboot
 from podnet.verify.disruptive.test_switch import unlike
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import NUMBERS
@@ -282,3 +284,35 @@ def test_a_mac_that_a_driver_does_not_change_is_not_given_back(tmp_path: Path) -
     assert [script.partition("address)")[0] for script in hosts.done] == [
         'set -eu; if [ "$(cat /sys/class/net/eth0/'
     ] * 2
+
+
+@dataclass
+class Booting:
+    """A host that is told to reboot: how ssh ends; None where its connection is lost."""
+
+    status: int | None
+    said: str = ""
+
+    def run(self, script: str) -> SimpleNamespace:
+        assert "systemctl reboot" in script
+        if self.status is None:
+            raise RuntimeError(SimpleNamespace(stderr="Connection to 192.168.56.11 closed by remote host."))
+        return SimpleNamespace(rc=self.status, stdout="", stderr=self.said)
+
+
+def test_a_host_that_refuses_to_reboot_is_told_at_once() -> None:
+    """Not after ten minutes of waiting for it; one that goes down before it has answered does not refuse."""
+    of = cluster()
+    said = "Call to Reboot failed: Interactive authentication required."
+    hosts: dict[str, Any] = {"node1": Booting(1, said), "node2": Booting(None), "node3": Booting(143)}
+    assert reboot(Fleet(of, hosts), None) == {"node1": f"node1: a command failed with exit status 1: {said}"}
+    assert reboot(Fleet(of, dict.fromkeys(hosts, Booting(0))), None) == {}
+
+
+def test_a_command_that_reboots_no_host_is_told_at_once() -> None:
+    """With its words, for each host of which it said so."""
+    of = cluster()
+    fleet = Fleet(of, dict.fromkeys(("node1", "node2"), None))
+    assert reboot(fleet, "sh -c 'echo no {host} here; test {host} = node2'") == {
+        "node1": "sh -c 'echo no node1 here; test node1 = node2': no node1 here"
+    }
