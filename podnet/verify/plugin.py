@@ -9,7 +9,10 @@ pytest says so: testinfra's default, the machine that pytest runs on, is never t
 import argparse
 import os
 import shlex
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +152,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except (ClusterError, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
     config.option.mode = config.option.mode or cluster.mode or "vxlan"
+    _check_ssh_config(config)
     outside = config.getoption("outside")
     beside = outsider(outside, data) if outside else {}
     config.stash[SSH_CONFIG] = ssh_config = SshConfig(data | beside, config.getoption("ssh_config"))
@@ -156,6 +160,7 @@ def pytest_configure(config: pytest.Config) -> None:
     connected = connect([*(hosts.split(",") if hosts else data), *beside], options, data | beside)
     ssh_config.names = list(connected)
     config.stash[FLEET] = Fleet(cluster, connected, outside, unreached={})
+    check_what_disrupts(config, config.stash[FLEET])
     config.stash[DATA] = told = _as_told(config, data, connected)
     config.stash[SOURCE] = inventory_of(config)
     if told != data:
@@ -164,6 +169,55 @@ def pytest_configure(config: pytest.Config) -> None:
     if folder := config.getoption("report"):
         config.stash[RUN] = run = _reported(config, Path(config.invocation_params.dir, folder))
         config.pluginmanager.register(run, "podnet-report")
+
+
+def _check_ssh_config(config: pytest.Config) -> None:
+    """Refuse a file that is not there: ssh takes an Include of nothing for nothing to include."""
+    given = config.getoption("ssh_config")
+    if given and not Path(given).expanduser().is_file():
+        raise pytest.UsageError(f"--ssh-config={given}: there is no such file")
+
+
+def check_what_disrupts(config: pytest.Config, fleet: Fleet) -> None:
+    """Refuse now what would only be found out in the middle of what changes hosts."""
+    checks: dict[str, Callable[[str], str]] = {
+        "spare_address": partial(_spare, fleet),
+        "reboot_command": _command,
+        "other_mode": partial(_other, config.getoption("mode")),
+    }
+    for option, check in checks.items():
+        given = config.getoption(option)
+        if given is not None and (problem := check(given)):
+            raise pytest.UsageError(f"--{option.replace('_', '-')}={given}: {problem}")
+
+
+def _spare(fleet: Fleet, given: str) -> str:
+    *_, node = fleet.nodes
+    segment = node.address.network
+    try:
+        address = IPv4Address(given)
+    except ValueError:
+        return f"it is no IPv4 address; name one of {segment} that nobody has"
+    if address not in segment or address in {segment.network_address, segment.broadcast_address}:
+        return f"it is not of {segment}, the segment of {node.name}, which is to move there; name one that nobody has"
+    owner = next((each.name for each in fleet.cluster.nodes if each.ip == address), "")
+    return f"{owner} has it; name one that nobody has" if owner else ""
+
+
+def _command(given: str) -> str:
+    try:
+        words = shlex.split(given)
+    except ValueError as e:
+        return f"it cannot be taken apart into words: {e}"
+    if not words:
+        return "it names no command; {host} in it stands for a host's name"
+    if "{host}" not in words[0] and not shutil.which(words[0]):
+        return f"there is no command {words[0]} here, where it is to run"
+    return ""
+
+
+def _other(mode: str, given: str) -> str:
+    return f"the hosts are to be switched from {mode} to another mode; name one" if given == mode else ""
 
 
 def _as_told(

@@ -18,6 +18,7 @@ from podnet.verify import capture, fleet, inventory
 from podnet.verify.capture import NotCapturedError, Packet
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import NUMBERS, udp_fault, vxlan_fault
+from podnet.verify.plugin import check_what_disrupts
 from tests.core import goldens
 from tests.core.examples import cluster
 
@@ -176,3 +177,40 @@ def test_several_processes_are_refused(words: list[str]) -> None:
     done = subprocess.run(command, cwd=goldens.FOLDER.parents[2], capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert "-n, or --dist: one process asks all hosts at once" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "said"),
+    [
+        ("spare_address", "192.168.56.300", "it is no IPv4 address"),
+        ("spare_address", "10.0.0.9", "it is not of 192.168.56.0/24, the segment of node2, which is to move there"),
+        ("spare_address", "192.168.56.255", "it is not of 192.168.56.0/24, the segment of node2, which is to move"),
+        ("spare_address", "192.168.56.1", "node1 has it; name one that nobody has"),
+        ("reboot_command", "", "it names no command; {host} in it stands for a host's name"),
+        ("reboot_command", "sh -c 'reboot", "it cannot be taken apart into words: No closing quotation"),
+        ("reboot_command", "nosuch {host}", "there is no command nosuch here, where it is to run"),
+        ("other_mode", "vxlan", "the hosts are to be switched from vxlan to another mode; name one"),
+    ],
+)
+def test_what_is_said_of_changing_hosts_is_checked_before_any_is_changed(option: str, given: str, said: str) -> None:
+    """It is refused in a sentence, with a way out, and not in the middle."""
+    fine = {"spare_address": "192.168.56.9", "reboot_command": "sh -c 'up {host}'", "other_mode": "host_gw"}
+    of = Cluster(IPv4Network("10.0.0.0/8"), (node(1, 1), node(2, 1)))
+    fleet = Fleet(of, {}, nodes=of.nodes)
+    config: Any = SimpleNamespace(getoption={**fine, "mode": "vxlan"}.get)
+    check_what_disrupts(config, fleet)
+    config = SimpleNamespace(getoption={**fine, "mode": "vxlan", option: given}.get)
+    with pytest.raises(pytest.UsageError) as refused:
+        check_what_disrupts(config, fleet)
+    assert str(refused.value).startswith(f"--{option.replace('_', '-')}={given}: {said}")
+
+
+@pytest.mark.parametrize("option", ["--ssh-config=nosuch", "--other-mode=vxlan"])
+def test_options_that_cannot_be_meant_are_refused(option: str) -> None:
+    """By a sentence, before any host is asked: an ssh_config that is not there would go unnoticed."""
+    command = [sys.executable, "-m", "pytest", "--inventory=inventories/example.py", "--mode=vxlan", "--collect-only"]
+    done = subprocess.run(
+        [*command, option], cwd=goldens.FOLDER.parents[2], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 4, done.stdout
+    assert done.stderr.startswith(f"ERROR: {option}: ")
