@@ -230,6 +230,6 @@ def _check_underlay(network: IPv4Network, nodes: tuple[Node, ...]) -> None:
     for a, b in itertools.pairwise(ordered):
         if a.overlaps(b):
             raise ClusterError(
-                f"{segments[b].name}: `address` has the network {b}, but {segments[a].name}'s has {a}, which overlaps it; "
-                "one of the prefix lengths is wrong"
+                f"{segments[b].name}: `address` has the network {b}, but {segments[a].name}'s has {a}, which overlaps "
+                "it; one of the prefix lengths is wrong"
             )
