@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from types import SimpleNamespace
 from typing import Any
@@ -146,7 +147,7 @@ def test_the_host_outside_tries_again_where_it_is_who_did_not_reach_a_pod() -> N
         hosts["outside"].asked.clear()
         want = {node.name: State() for node in of.nodes}
         answers = {node.name: Answer("", problem="not read") for node in of.nodes}
-        inquiry = Inquiry(Fleet(of, hosts, "outside"), want, lambda said=answers: said)
+        inquiry = Inquiry(Fleet(of, hosts, "outside"), want, partial(dict, answers))
         inquiry.explained([Problem(*ends, "no reply", outside=address)])
         assert len(hosts["outside"].asked) == asked
         assert all("\n10.244.1.2 2 192.168.56.11\n" in script for script in hosts["outside"].asked)
@@ -189,7 +190,7 @@ class Garbled:
 def test_an_answer_that_cannot_be_read_is_told_and_no_other_hosts_test_ends_by_it() -> None:
     """Whichever of the two answers it is: the tables, or what is asked further."""
     of = cluster()
-    fleet = Fleet(of, dict.fromkeys(("node1", "node2", "node3"), Garbled()))  # type: ignore[arg-type]  # as far as it is used
+    fleet = Fleet(of, dict.fromkeys(("node1", "node2", "node3"), Garbled()))
     want = {node.name: modes.wanted(vxlan, of, node) for node in of.nodes}
     (said,) = Inquiry(fleet, want, lambda: dict.fromkeys(want, Answer("welcome"))).explained([LOST])
     assert said.endswith("cause: what node1 told of its tables is not as expected (ValueError: it was cut short)")

@@ -401,6 +401,12 @@ NARROW = Rule(99, "9", target=IPv4Network("10.244.2.0/24"))
             False,
             "to pods of node2 goes via 192.0.2.1 dev eth1 under conditions that are not read here",
         ),
+        (
+            replace(NARROW, table="", options=("action blackhole", "oif tun9")),
+            TABLE9,
+            False,
+            "not read here: rule add priority 99 to 10.244.2.0/24 protocol 77, action blackhole, oif tun9",
+        ),
         (replace(NARROW, table="", options=("l3mdev None",)), TABLE9, None, ""),
         (replace(NARROW, target=IPv4Network("10.9.0.0/16")), TABLE9, None, ""),
         (replace(NARROW, priority=32800), TABLE9, None, ""),

@@ -307,7 +307,7 @@ def _policy(trip: Trip, host: Host) -> Iterator[Cause]:
     for a, b in trip.both:
         for each in detours(host.more.rules, host.have.routes | host.more.routes, a.address, b.address):
             if each.surely:
-                said = f"{words(each.rule)}, by which a packet {each.does}"
+                said = f"{each.said}, by which a packet {each.does}"
                 what = f"somebody's rule of policy routing comes before the routes: {said}"
                 yield Cause(host.node.name, what, each.look)
 

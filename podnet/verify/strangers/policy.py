@@ -31,6 +31,11 @@ class Detour:
     surely: bool
 
     @property
+    def said(self) -> str:
+        """Spell the rule with all that it asks for."""
+        return ", ".join([words(self.rule), *self.rule.options])
+
+    @property
     def does(self) -> str:
         """Say what becomes of the packet."""
         return f"goes {by(self.route)}" if self.route else "is refused"
@@ -69,10 +74,10 @@ def policy(scene: Scene, node: Node) -> Iterator[Finding]:
         for each in detours(seen.rules, seen.have.routes | seen.elsewhere, source, target):
             if each.surely:
                 main = f"goes {by(usual)}" if usual else "goes nowhere"
-                says = f"what goes {way} {each.does}, and by the main table {main}: {words(each.rule)}"
+                says = f"what goes {way} {each.does}, and by the main table {main}: {each.said}"
                 yield tell.fault(says, each.look)
             else:
-                says = f"what goes {way} {each.does} under conditions that are not read here: {words(each.rule)}"
+                says = f"what goes {way} {each.does} under conditions that are not read here: {each.said}"
                 yield tell.difference(says, each.look)
 
 
