@@ -13,6 +13,7 @@ LINKTYPE_ETHERNET = 1
 DEADLINE = 5  # seconds to see the two packets of one ping
 QUIET = 1  # seconds in which nothing is to be seen
 SEEN, MOST_SEEN = 3, 8  # seconds, and packets on each device: what is shown beside a failure
+ICMP, ECHO, ECHO_REPLY = 1, 8, 0  # the protocol, and types of its messages
 MORE_OR_OFFSET = 0x3FFF  # of the fragment field: anything set means a piece of a packet
 PATTERN = b"podnet"
 """What pings carry whose packets nobody is to read."""
@@ -56,6 +57,16 @@ def between(a: IPv4Address, b: IPv4Address, at: int) -> str:
     source, target = f"ip[{at + 12}:4]", f"ip[{at + 16}:4]"
     # `and` binds no closer than `or` there.
     return f"(({source} = {one} and {target} = {other}) or ({source} = {other} and {target} = {one}))"
+
+
+def pinged(a: IPv4Address, b: IPv4Address, at: int, size: int) -> str:
+    """Spell the same for a ping of this size alone, request and reply: whoever uses pods lets them talk meanwhile.
+
+    A piece of a packet passes, if it is ICMP's: which one it belongs to only its first one says.
+    """
+    piece = f"ip[{at + 6}:2] & 0x{MORE_OR_OFFSET:x} != 0"
+    echo = f"ip[{at + 2}:2] = {size} and (ip[{at + IPV4}] = {ECHO} or ip[{at + IPV4}] = {ECHO_REPLY})"
+    return f"({between(a, b, at)} and ip[{at + 9}] = {ICMP} and (({piece}) or ({echo})))"
 
 
 def largest(to: IPv4Address, size: int, packets: int) -> str:

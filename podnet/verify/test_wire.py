@@ -15,16 +15,17 @@ from podnet.verify.numbers import Numbers, Wrapping
 
 def _captured(node: Node, peer: Node, fleet: Fleet, numbers: Numbers) -> list[Packet]:
     pair = (node.pods[0].address, peer.pods[0].address)
-    wanted = capture.between(*pair, at=0)
+    size = fleet.cluster.underlay_mtu - numbers.less
+    wanted = capture.pinged(*pair, at=0, size=size)
     if wrapping := numbers.wire(node, peer):
-        inner = capture.between(*pair, at=wrapping.overhead)
-        wanted = f"({wrapping.outer(fleet.cluster)} and {inner}) or {wanted}"
+        inner = capture.pinged(*pair, at=wrapping.overhead, size=size)
+        wanted = f"({wrapping.outer(fleet.cluster)} and {inner}) or {capture.between(*pair, at=0)}"
     packets = 2 if numbers.on_uplink else 0
-    ping = capture.largest(pair[1], fleet.cluster.underlay_mtu - numbers.less, packets)
+    ping = capture.largest(pair[1], size, packets)
     if wrapping and wrapping.sealed:
         # Nobody can tell which of the packets between the two nodes are these pods', nor how many there will be.
         wanted = f"(host {node.ip} and host {peer.ip}) or {capture.between(*pair, at=0)}"
-        packets, ping = 0, capture.with_pattern(pair[1], fleet.cluster.underlay_mtu - numbers.less)
+        packets, ping = 0, capture.with_pattern(pair[1], size)
     answer = fleet.run(
         node, capture.script(node.uplink, wanted, fleet.enter(node), f"enter {node.pods[0].name} {ping}", packets)
     )

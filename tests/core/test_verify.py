@@ -83,6 +83,17 @@ def test_filter_names_both_directions_of_one_pair() -> None:
     )
 
 
+def test_what_pods_say_beside_a_ping_is_not_captured() -> None:
+    """Echoes of that size alone are, in a tunnel or bare, and pieces of such; pcap-filter(7) wants the parentheses."""
+    pair = (IPv4Address("10.1.0.2"), IPv4Address("10.2.0.2"))
+    for at in (0, vxlan.OVERHEAD):
+        said = capture.pinged(*pair, at=at, size=1450)
+        assert said == (
+            f"({capture.between(*pair, at=at)} and ip[{at + 9}] = 1 and ((ip[{at + 6}:2] & 0x3fff != 0) or "
+            f"(ip[{at + 2}:2] = 1450 and (ip[{at + 20}] = 8 or ip[{at + 20}] = 0))))"
+        )
+
+
 def test_other_peoples_tests_are_left_alone(tmp_path: Path) -> None:
     """A project with fixtures of the same names, and with `--hosts`, runs its own tests as if podnet were not there."""
     (tmp_path / "inventories").mkdir()

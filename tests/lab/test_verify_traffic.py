@@ -334,6 +334,20 @@ def test_a_host_that_ssh_does_not_reach_is_waited_for_once(members: Callable[...
     assert "node2 was not reached, and is not asked again (" in done.out
 
 
+@pytest.mark.parametrize("mode", ["host_gw", "vxlan"])
+def test_what_pods_say_meanwhile_is_not_held_against_the_mode(members: Callable[..., Members], mode: str) -> None:
+    """Small pings between the same pods, all the while, are no large ones that came too small."""
+    three = members()
+    three.into(mode)
+    others = "ip netns exec podnet-pod1 timeout 60 ping -q -i 0.01 10.244.2.2 >/dev/null 2>&1 & echo $!"
+    talking = three.at.sh("node1", others).strip()
+    try:
+        done = three.verify(f"{PLACE}/test_wire.py", mode=mode)
+    finally:
+        three.at.sh("node1", f"kill {talking}")
+    assert done.code == 0, done.said
+
+
 LISTENING = "ps -C perl -o pid= || test $? = 1; ip netns exec podnet-pod1 ss -Hltu"
 
 
