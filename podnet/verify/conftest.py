@@ -214,10 +214,7 @@ def mesh(
     pytestconfig: pytest.Config,
 ) -> Mesh:
     """Have every pod ping every pod, in all sizes, or as many as `--pairs` allows: one remote command a node."""
-    seed = pytestconfig.getoption("pairs_seed")
-    sample = sampling.sample(
-        fleet.nodes, pytestconfig.getoption("pairs"), sampling.any_seed() if seed is None else seed
-    )
+    sample = sampling.sample(fleet.nodes, pytestconfig.getoption("pairs"), pytestconfig.getoption("pairs_seed"))
     pytestconfig.stash[MESH] = found = reach.probed(fleet, numbers, sample)
     if run := pytestconfig.stash.get(RUN, None):
         run.mesh = found

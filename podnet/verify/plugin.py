@@ -152,6 +152,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except (ClusterError, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
     config.option.mode = config.option.mode or cluster.mode or "vxlan"
+    if config.option.pairs_seed is None:
+        config.option.pairs_seed = sampling.any_seed()
     _check_ssh_config(config)
     outside = config.getoption("outside")
     beside = outsider(outside, data) if outside else {}

@@ -1,6 +1,7 @@
 """What changes hosts: counts strictly, moves nobody onto somebody else, and says loudly what was not given back."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -14,7 +15,7 @@ from podnet.cluster import Cluster, Node
 from podnet.marks import FIRST
 from podnet.verify import inventory
 from podnet.verify.applying import Applied
-from podnet.verify.disruptive import dump, losses, moving
+from podnet.verify.disruptive import dump, health, losses, moving
 from podnet.verify.disruptive.losses import NotCountedError
 from podnet.verify.disruptive.operating import NONE_ACROSS, Arrangement, Operator, fail_if_lost, told
 from podnet.verify.disruptive.test_address import another_address, another_mac
@@ -22,8 +23,10 @@ from podnet.verify.disruptive.test_member import names
 from podnet.verify.disruptive.test_reboot import reboot
 from podnet.verify.disruptive.test_switch import unlike
 from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.mesh import sampling
 from podnet.verify.numbers import NUMBERS
 from tests.core.examples import cluster, hosts
+from tests.core.test_facts import garbled, whole
 from tests.core.test_verify import node
 
 TWO = [node(1, 2), node(2, 2)]
@@ -192,7 +195,7 @@ class Clumsy(Operator):
 def operator(tmp_path: Path) -> Clumsy:
     """Make up one that has no hosts."""
     given = Arrangement(hosts(), "vxlan")
-    return Clumsy(Fleet(given.cluster, {}), given, tmp_path, tmp_path, lambda: None, lambda _: None)
+    return Clumsy(Fleet(given.cluster, {}), given, tmp_path, tmp_path, lambda: None, lambda _: None, lambda _: None)
 
 
 def test_what_cannot_be_put_back_is_told(tmp_path: Path) -> None:
@@ -316,3 +319,39 @@ def test_a_command_that_reboots_no_host_is_told_at_once() -> None:
     assert reboot(fleet, "sh -c 'echo no {host} here; test {host} = node2'") == {
         "node1": "sh -c 'echo no node1 here; test node1 = node2': no node1 here"
     }
+
+
+def test_tables_that_cannot_be_read_are_told_and_the_other_hosts_are_compared() -> None:
+    """As what is wrong with that host."""
+    of = cluster()
+    said = {"node1": Answer("\n".join(garbled())), "node2": Answer("\n".join(whole("fresh")))}
+    fleet = Told(of, {}, nodes=of.nodes[:2], said=said)
+    have, problems = health.seen(fleet, {})
+    assert list(have) == ["node2"]
+    assert problems == ["what node1 told of its tables is not as expected (TypeError: it is no array of objects)"]
+
+
+@dataclass
+class Told(Fleet):
+    """Hosts that answer whatever they are asked."""
+
+    said: Mapping[str, Answer] = field(default_factory=dict)
+
+    def run_all(self, script: object, nodes: object = ()) -> dict[str, Answer]:
+        del script, nodes
+        return dict(self.said)
+
+
+@pytest.mark.parametrize("limit", [6, 10000])
+def test_a_host_that_does_not_tell_of_all_its_pairs_is_not_well(limit: int) -> None:
+    """Silence is no reply that was as promised; of a sample all that was drawn must be there."""
+    of = cluster()
+    fleet = Told(of, {}, nodes=of.nodes, said={node.name: Answer("==host== 6.1") for node in of.nodes})
+    drawn = sampling.sample(of.nodes, limit, seed=1)
+    tried = {node.name: len(node.pods) * 6 for node in of.nodes}
+    if drawn:
+        tried = {node.name: sum(len(drawn.targets.get(pod.address, ())) for pod in node.pods) for node in of.nodes}
+        assert sum(tried.values()) == limit
+    assert health.wrong_reach(fleet, NUMBERS["vxlan"], drawn, 0) == [
+        f"{name}: 0 pairs were tried, of {count}" for name, count in tried.items() if count
+    ]

@@ -155,6 +155,11 @@ def whole(of: str = "host") -> list[str]:
     return [line for table, said in tables.items() for line in (f"{node.MARK} {table}", *said)] + [f"{node.MARK} end"]
 
 
+def garbled() -> list[str]:
+    """Return the same with an object where a table's array should be."""
+    return ["{}" if line.startswith("[") else line for line in whole()]
+
+
 def read(fact: type[FactBase[Any]], of: str = "host") -> Any:
     """Read what the fact's commands printed there."""
     return fact().process(answer(fact, of))

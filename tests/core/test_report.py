@@ -21,6 +21,7 @@ from podnet.verify.strangers.observed import told
 from podnet.verify.strangers.observing import Observation
 from podnet.verify.strangers.scene import Scene, Seen
 from tests.core.goldens import mode as module
+from tests.core.test_facts import garbled
 from tests.core.test_mesh import everything, mesh, names, of, small
 
 
@@ -235,3 +236,12 @@ def test_of_strangers_it_is_told_what_podnet_would_have_otherwise() -> None:
     assert "What podnet would have otherwise" in text
     assert all(sentence in text for sentence in told(looked.scene))
     assert "node1: pod: no namespace of this host holds pod1's 10.1.0.2" in text
+
+
+@pytest.mark.parametrize("said", ["", "welcome", "==podnet== links\n{}\n==podnet== end", "\n".join(garbled())])
+def test_an_answer_that_cannot_be_read_is_left_out_of_the_picture(said: str) -> None:
+    """The tests that compare tables say what is wrong with it; the page is written all the same."""
+    of_run = run(of(1, 1), None)
+    node = of_run.fleet.nodes[0]
+    of_run.answers = {node.name: Answer(said)}
+    assert report.have(of_run, node) is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from podnet.inventory import spelled_out
 from podnet.verify import inventory
 from podnet.verify.disruptive.operating import Arrangement, Operator
 from podnet.verify.fleet import Fleet
+from podnet.verify.mesh import sampling
 from podnet.verify.plugin import DATA, DISRUPTIVE, FLEET, SOURCE, SSH_CONFIG
 from podnet.verify.settling import named
 
@@ -39,6 +41,9 @@ def operator(fleet: Fleet, pytestconfig: pytest.Config, tmp_path_factory: pytest
         folder=folder,
         disconnect=lambda: _disconnect(pytestconfig),
         say=lambda line: _say(pytestconfig, line),
+        sample=partial(
+            sampling.sample, limit=pytestconfig.getoption("pairs"), seed=pytestconfig.getoption("pairs_seed")
+        ),
     )
     try:
         problems = operator.wrong(operator.given)

@@ -1,6 +1,6 @@
 """Whoever changes hosts for a test, and gives them back as they were, whatever happens meanwhile."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,6 +16,7 @@ from podnet.verify.applying import Applied
 from podnet.verify.disruptive import dump, health
 from podnet.verify.disruptive.losses import Loss, NotCountedError, Pings
 from podnet.verify.fleet import Fleet
+from podnet.verify.mesh.sampling import Sample
 from podnet.verify.numbers import NUMBERS, Numbers
 
 Data = Mapping[str, Mapping[str, Any]]
@@ -56,6 +57,8 @@ class Operator:
     folder: Path
     disconnect: Callable[[], None]
     say: Callable[[str], None]
+    sample: Callable[[Sequence[Node]], Sample | None]
+    """Draws pairs where there are more than are asked for."""
     left: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
@@ -96,10 +99,16 @@ class Operator:
 
     def wrong(self, arrangement: Arrangement) -> list[str]:
         """Say what is not as the arrangement says, of tables and reach."""
-        problems = health.wrong(self.fleet(arrangement), arrangement.mode)
+        fleet = self.fleet(arrangement)
+        problems = health.wrong(fleet, arrangement.mode, self.sample(fleet.nodes))
         if problems:
             self.now = None
         return problems
+
+    def wrong_reach(self, patience: float) -> list[str]:
+        """Say which pairs do not reach each other as the given arrangement promises, when `patience` is over."""
+        fleet = self.fleet(self.given)
+        return health.wrong_reach(fleet, self.given.numbers, self.sample(fleet.nodes), patience)
 
     @contextmanager
     def borrowed(self, how: str) -> Iterator[None]:

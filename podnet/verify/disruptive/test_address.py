@@ -49,8 +49,7 @@ def _unfound(operator: Operator) -> list[str]:
     """Wait until ARP has done its work, then say what is wrong."""
     given = operator.given
     fleet = operator.fleet(given)
-    reach = health.wrong_reach(fleet, given.numbers, FOUND_WITHIN)
-    return reach + health.wrong_state(fleet, health.wanted(fleet, given.mode))
+    return operator.wrong_reach(FOUND_WITHIN) + health.wrong_state(fleet, health.wanted(fleet, given.mode))
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def move(operator: Operator, pytestconfig: pytest.Config) -> Move:
     moved = operator.given.moved(node.name, str(new))
     with operator.borrowed(f"{node.name} was moved to {new}"):
         with another_address(operator, node, new), operator.counting(f"move of {node.name}", others) as losses:
-            before = health.wrong_reach(operator.fleet(operator.given), operator.given.numbers, FOUND_WITHIN)
+            before = operator.wrong_reach(FOUND_WITHIN)
             operator.apply(moved)
             after = operator.wrong(moved)
             operator.apply(operator.given)

@@ -47,10 +47,8 @@ class Mesh:
     def of(self, node: Node, size: str) -> list[Reply]:
         """Return the replies to packets of one size; fail the test that asks if the node or a pair is missing."""
         self.answers[node.name].read()
-        small = [reply for reply in self.replies[node.name] if reply.size == SMALL]
-        assert len(small) == self.expected(node), (
-            f"{node.name}: {len(small)} pairs were tried, of {self.expected(node)}"
-        )
+        untold = self.untold(node)
+        assert not untold, untold
         return [reply for reply in self.replies[node.name] if reply.size == size]
 
     def expected(self, node: Node) -> int:
@@ -58,6 +56,11 @@ class Mesh:
         if self.sample:
             return sum(len(self.sample.targets.get(pod.address, ())) for pod in node.pods)
         return len(node.pods) * sum(len(peer.pods) for peer in self.nodes)
+
+    def untold(self, node: Node) -> str:
+        """Say if a node that answered did not tell of each of its pairs."""
+        told = sum(reply.size == SMALL for reply in self.replies[node.name])
+        return "" if told == self.expected(node) else f"{node.name}: {told} pairs were tried, of {self.expected(node)}"
 
     def all(self, size: str) -> list[Reply]:
         """Return what all nodes that answered saw of one size."""

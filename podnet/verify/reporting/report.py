@@ -10,10 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from pyinfra.api import FactProcessError
 
 from podnet import rendering
 from podnet.cluster import Node
 from podnet.facts import node as tables
+from podnet.facts.reading import strictly
 from podnet.state import State
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.mesh import matrix, probe
@@ -146,8 +148,9 @@ def have(run: Run, node: Node) -> State | None:
     if answer is None or answer.problem:
         return None
     try:
-        return tables.parse(answer.printed.splitlines())
-    except (LookupError, ValueError):
+        with strictly(f"what {node.name} told of its tables"):
+            return tables.parse(answer.printed.splitlines())
+    except FactProcessError:
         return None  # the tests that compare tables say what is wrong with it
 
 
