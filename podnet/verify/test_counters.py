@@ -23,5 +23,8 @@ def test_counters_rise_on_the_way_and_nowhere_else(node: Node, bursts: Bursts, i
     """A burst of pings is counted both ways by each device that it should pass, at both ends, and by no other."""
     if found := bursts.faults(node):
         # Packets that pass a node's devices may be anybody's who has gone astray.
-        pairs = [Problem(label(each.node, each.pod), label(each.peer, each.to), "") for each in bursts.all]
+        pairs = [
+            Problem(label(each.node, each.pod), label(each.peer, each.to), "", passes=each not in bursts.lost)
+            for each in bursts.all
+        ]
         pytest.fail("\n".join([*found, *inquiry.named(pairs)]), pytrace=False)

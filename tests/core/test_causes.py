@@ -451,6 +451,21 @@ def test_a_rule_that_does_not_count_is_named_if_it_is_for_such_packets() -> None
     assert causes(trip("vxlan", more={TWO: Evidence(refusals=(replace(UNCOUNTED, local=True),))})) == []
 
 
+def test_where_pings_pass_only_tables_are_named() -> None:
+    """Whatever may refuse such packets, or has counted some, has let these pass."""
+    to_pods = (("target", False, "10.244.0.0/16"),)
+    took = Refusal("iptables filter INPUT", "-A INPUT -j DROP", "", 9)
+    refusals = (UNCOUNTED, replace(UNCOUNTED, asks=to_pods, plain=True), took)
+    found = Evidence(refusals=refusals, risen={took.key: 6}, counted={"TcpExtIPReversePathFilter": 3})
+    of = trip("vxlan", more={TWO: found})
+    assert len(causes(of)) > 1
+    assert causes(replace(of, passes=True)) == []
+    without_ours = {TWO: without("chains", table="filter")}
+    assert first(replace(trip("vxlan", without_ours), passes=True)).startswith("node2: missing firewall chain: filter")
+    elsewhere = {ONE: without("routes", to=IPv4Network("10.244.3.0/24"))}
+    assert causes(replace(trip("vxlan", elsewhere), passes=True)) == []
+
+
 def test_what_refuses_tcp_is_no_cause_for_a_ping_that_fails() -> None:
     """And the other way round."""
     tcp = Refusal("iptables raw PREROUTING", "-A PREROUTING -p tcp -j DROP", "", 7, (("protocol", False, "tcp"),))

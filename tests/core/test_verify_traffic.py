@@ -367,6 +367,18 @@ def test_a_device_of_the_way_that_is_gone_is_told(gone: str, said: str) -> None:
     assert not any("saw n" in line for line in whole)
 
 
+def test_bursts_that_nobody_answered_are_known() -> None:
+    """Of the others it is known that nothing has refused them."""
+    of = members()
+    bursts = Bursts(Bare(of, {}, nodes=of.nodes, gone="/docker0"), NUMBERS["vxlan"])
+    assert bursts.lost == set()
+    bursts.faults(of.nodes[0])
+    assert {(burst.node.name, burst.peer.name) for burst in bursts.lost} == {
+        *(("node1", "node2"), ("node2", "node1")),
+        *(("node1", "node1"), ("node2", "node2")),
+    }
+
+
 def test_who_is_busy_anyway_is_not_accused() -> None:
     """What a device counts without any burst may be anybody's."""
     one, two = members().nodes

@@ -83,7 +83,10 @@ def outside(name: str, address: IPv4Address) -> End:
 
 @dataclass(frozen=True)
 class Trip:
-    """A pair that fails. `size`: with packets of this size, where smaller ones may well pass; `protocol`: by this."""
+    """A pair that fails. `size`: with packets of this size, where smaller ones may well pass; `protocol`: by this.
+
+    `passes`: they arrive, by whichever way. Then nothing refuses them, and only tables can be wrong.
+    """
 
     cluster: Cluster
     hosts: Mapping[str, Host]
@@ -91,6 +94,7 @@ class Trip:
     target: End
     size: int | None = None
     protocol: int = ICMP
+    passes: bool = False
 
     @property
     def crosses(self) -> bool:
@@ -194,7 +198,7 @@ def _rules(have: Chain, want: Chain) -> Iterator[str]:
 
 def causes(trip: Trip) -> list[Cause]:
     """Return what is wrong on the way, the first of it first."""
-    stages = (_walk, _lost, _remembered, _uncounted, _unanswered, _beside)
+    stages = (_walk,) if trip.passes else (_walk, _lost, _remembered, _uncounted, _unanswered, _beside)
     return next((found for stage in stages if (found := [*dict.fromkeys(stage(trip))])), [])
 
 
@@ -424,29 +428,35 @@ def _underlay(trip: Trip, space: Space, host: Host, peer: Node) -> Iterator[Caus
 
 def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[Cause]:
     """Look at what may stop a packet that knows its way: forwarding, rp_filter, the firewall, its size."""
-    name = host.node.name
     stopping = {f"net/ipv4/conf/{dev}/{knob}" for dev in devs for knob in ("forwarding", "proxy_arp")}
     # Switching it off has switched off all the others.
     yield from space.differing("sysctls", lambda item: place(item) == FORWARD_ALL)
     yield from space.differing("sysctls", lambda item: place(item) in stopping)
-    yield from _reverse(host, devs)
-    outer = _carrying(trip)
-    packets = _inner(trip) + outer
-    to_itself = packets if trip.ends_at(name) else outer
-    yield from _took(host, packets, "refused", translating=False)
-    for refusal in host.more.refusals:
-        if refusal.packets is None and refusal.plain and refusal.may_take(to_itself if refusal.local else packets):
-            what = f"firewall: {refusal.where} refuses such packets, and does not count them: {refusal.words}"
-            yield Cause(name, what, refusal.look)
+    if not trip.passes:
+        yield from _reverse(host, devs)
+        yield from _refused(trip, host)
     yield from space.differing("chains")
     yield from space.differing("openings")
-    yield from () if trip.translated else _took(host, packets, "translated", translating=True)
+    if not trip.passes and not trip.translated:
+        yield from _took(host, _inner(trip) + _carrying(trip), "translated", translating=True)
     mtus = {link.dev: link.mtu for link in host.have.links}
     uplink = host.node.uplink
     if space.sized and trip.crosses and mtus.get(uplink, 0) < trip.cluster.underlay_mtu:
         needed = trip.cluster.underlay_mtu
         what = f"wrong MTU: that of the uplink {uplink} is {mtus.get(uplink)}, and `underlay_mtu` {needed}"
-        yield Cause(name, what, f"ip link show dev {uplink}")
+        yield Cause(host.node.name, what, f"ip link show dev {uplink}")
+
+
+def _refused(trip: Trip, host: Host) -> Iterator[Cause]:
+    """Find rules that have refused such packets just now, or that do not count and are for such packets alone."""
+    outer = _carrying(trip)
+    packets = _inner(trip) + outer
+    to_itself = packets if trip.ends_at(host.node.name) else outer
+    yield from _took(host, packets, "refused", translating=False)
+    for refusal in host.more.refusals:
+        if refusal.packets is None and refusal.plain and refusal.may_take(to_itself if refusal.local else packets):
+            what = f"firewall: {refusal.where} refuses such packets, and does not count them: {refusal.words}"
+            yield Cause(host.node.name, what, refusal.look)
 
 
 def _took(host: Host, packets: list[Packet], how: str, *, translating: bool) -> Iterator[Cause]:

@@ -31,7 +31,8 @@ MOST = 8
 class Problem:
     """What is wrong between two pods, NODE/POD each, or a node and a pod; the packets' size if it is about that.
 
-    `protocol` is the number of what fails, `outside` the address of an end that is no member.
+    `protocol` is the number of what fails, `outside` the address of an end that is no member; `passes`: packets arrive,
+    and only the way is in doubt.
     """
 
     source: str
@@ -40,6 +41,7 @@ class Problem:
     size: int | None = None
     protocol: int = ICMP
     outside: IPv4Address | None = None
+    passes: bool = False
 
 
 class Explains(Protocol):
@@ -176,7 +178,7 @@ class Inquiry:
         ends = ends_of(self.fleet, problem)
         if ends is None or any(end.node.name in self._silent for end in ends):
             return []
-        return causes(Trip(self.fleet.cluster, self._hosts, *ends, problem.size, problem.protocol))
+        return causes(Trip(self.fleet.cluster, self._hosts, *ends, problem.size, problem.protocol, problem.passes))
 
     def _cause(self, problem: Problem) -> str:
         ends = ends_of(self.fleet, problem)

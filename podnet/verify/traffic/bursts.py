@@ -55,6 +55,21 @@ class Bursts:
         return [burst for step in self._steps for burst in step]
 
     @property
+    def lost(self) -> set[Burst]:
+        """The bursts of which, the last time, no ping came back."""
+        return {
+            burst
+            for step in (self.made[-1] if self.made else ())
+            for node in self.fleet.nodes
+            for burst, count in zip(
+                (burst for burst in step.bursts if burst.node == node),
+                counters.answered(step.sent[node.name].printed),
+                strict=False,  # a host that was not reached has told of none
+            )
+            if not count
+        }
+
+    @property
     def _steps(self) -> list[list[Burst]]:
         nodes = [node for node in self.fleet.nodes if not self.fleet.silent(node.name)]
         return [counters.across(nodes) if self.numbers.across else [], counters.within(nodes)]
