@@ -526,6 +526,25 @@ def test_a_wrong_underlay_is_named() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({}, ""),
+        ({"eth1": "1"}, ""),
+        ({"flannel.1": "1", "cni0": "2"}, "in force are: flannel.1 1"),
+        ({"eth0": "2"}, "eth0 2"),
+        ({"all": "1"}, "flannel.1 1"),
+    ],
+)
+def test_rp_filter_is_named_where_it_is_in_force_on_the_way(settings: dict[str, str], named: str) -> None:
+    """What it has dropped is counted for the whole host: it may have been on any other device."""
+    found = frozenset(Sysctl(f"net/ipv4/conf/{dev}/rp_filter", value) for dev, value in settings.items())
+    more = Evidence(settings=found, counted={"TcpExtIPReversePathFilter": 3})
+    said = "".join(map(str, causes(trip("vxlan", more={TWO: more}))))
+    assert ("node2: rp_filter has dropped 3 packets just now" in said) is bool(named)
+    assert named in said
+
+
 def test_mtu_is_a_cause_only_where_size_matters() -> None:
     """A small packet does not mind; a large one is told of the device that is too small, or of the uplink."""
     small = trip("vxlan", {TWO: with_link("flannel.1", mtu=1400)})

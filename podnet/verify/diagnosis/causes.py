@@ -471,10 +471,12 @@ def _took(host: Host, packets: list[Packet], how: str, *, translating: bool) -> 
 def _reverse(host: Host, devs: list[str]) -> Iterator[Cause]:
     """Find devices that refuse what comes in by them because its sender is sought elsewhere."""
     dropped = host.more.counted.get("TcpExtIPReversePathFilter", 0)
-    strict = [dev for dev in devs if _filter(host, dev) == STRICT]
-    if dropped > 0:
-        values = ", ".join(f"{dev} {_filter(host, dev)}" for dev in (strict or devs))
-        what = f"rp_filter has dropped {dropped} packets just now; in force are: {values}"
+    values = {dev: value for dev in devs if (value := _filter(host, dev))}
+    # It is counted for the whole host, whichever device it was.
+    if dropped > 0 and values:
+        strict = {dev: value for dev, value in values.items() if value == STRICT}
+        told = ", ".join(f"{dev} {value}" for dev, value in (strict or values).items())
+        what = f"rp_filter has dropped {dropped} packets just now; in force are: {told}"
         yield Cause(host.node.name, what, "sysctl -ar 'ipv4.conf.*rp_filter'; nstat -asz TcpExtIPReversePathFilter")
 
 
