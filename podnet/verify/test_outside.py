@@ -31,7 +31,7 @@ def _fail_if(problems: Iterator[Problem], anew: Inquiry) -> None:
 
 def _inward(node: Node, exchange: Exchange) -> Iterator[Problem]:
     outside, inward = exchange.told_outside(), exchange.numbers.beyond.inward
-    for pod in node.pods if outside in node.address.network else ():
+    for pod in node.pods:
         wrong = [*exchange.broken(outside, pod.address, Promise(inward))]
         wrong += exchange.unlike(node.name, outside, pod.address, Source(outside, surely=bool(inward)))
         yield from (_problem(exchange, outside, pod.address, said) for said in wrong)
@@ -44,6 +44,12 @@ def test_the_outside_reaches_pods_as_the_mode_says(node: Node, exchange: Exchang
     It is handed over on the segment, whatever route the host outside has: so nothing has to be changed there. From
     behind a router it is the router's route that decides, which the mode does not promise.
     """
+    outside, segment = exchange.told_outside(), node.address.network
+    if outside not in segment:
+        pytest.skip(
+            f"{exchange.fleet.outside}, {outside}, is not on the segment of {node.name}, {segment}: "
+            "whatever its routes, it hands packets only to nodes that it reaches without a router"
+        )
     _fail_if(_inward(node, exchange), anew)
 
 

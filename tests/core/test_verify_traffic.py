@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from podnet.cluster import Cluster, Node, Pod
 from podnet.modes import wanted
 from podnet.state import Device
+from podnet.verify import test_outside
 from podnet.verify.fleet import Answer, Fleet, SshConfig, outsider
 from podnet.verify.numbers import ALONE, APART, NUMBERS, ROUTED, SEALED, Beyond
 from podnet.verify.traffic import counters, nodes, transfer
@@ -404,3 +405,16 @@ def test_the_outside_is_reached_as_all_members_are(tmp_path: Path) -> None:
     config.close()
     with pytest.raises(pytest.UsageError, match="the inventory names it"):
         outsider("a", data)
+
+
+def test_a_host_outside_that_is_on_no_segment_of_a_node_has_tried_nothing() -> None:
+    """The test is skipped, with the reason: it can hand packets only to whom it reaches without a router."""
+    of = replace(members(), nodes=(*members().nodes, FAR))
+    exchange = Exchange(Silent(of, outside="elsewhere"), NUMBERS["vxlan"])
+    exchange.run()
+    with pytest.raises(pytest.skip.Exception) as skipped:
+        test_outside.test_the_outside_reaches_pods_as_the_mode_says(FAR, exchange, None)  # type: ignore[arg-type]
+    assert str(skipped.value) == (
+        "elsewhere, 192.168.56.99, is not on the segment of far, 192.168.57.0/24: whatever its routes, it hands "
+        "packets only to nodes that it reaches without a router"
+    )
