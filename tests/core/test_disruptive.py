@@ -1,6 +1,8 @@
 """What changes hosts: counts strictly, moves nobody onto somebody else, and says loudly what was not given back."""
 
+import os
 import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -147,6 +149,38 @@ def test_a_dump_tells_what_is_left_and_what_is_gone() -> None:
     """Line by line, with the host's name."""
     before, after = {"node1": "a\nb\n", "node2": "x\n"}, {"node1": "b\nc\n", "node2": "x\n"}
     assert [*dump.compared(before, after)] == ["node1: gone: a", "node1: left: c"]
+
+
+ASKED = [
+    "ip -o -4 addr show",
+    "ip -4 route show table all",
+    "ip -4 rule show",
+    "ip -4 neigh show nud permanent",
+    "ip netns list",
+    "ip -n blue -d link show",
+    "ip -n blue -4 route show table all",
+    "ip netns exec blue *",
+    "bridge fdb show",
+    "iptables-save",
+    "ip6tables-save",
+    "nft list ruleset",
+    "wg show all allowed-ips",
+]
+
+
+@pytest.mark.parametrize("failing", ["ip -d link show *", *ASKED, "none of them"])
+def test_a_dump_is_whole_or_fails(tmp_path: Path, failing: str) -> None:
+    """What cannot be read is not an empty table before and after, which would be no difference."""
+    pattern = failing.replace(" ", "\\ ") + ("" if " " in failing else "\\ ")
+    for tool in {command.partition(" ")[0] for command in ASKED}:
+        (tmp_path / tool).write_text(
+            f'#!/bin/sh\ncase "{tool} $*" in {pattern}) echo cannot >&2; exit 1 ;; esac\n'
+            'case "$*" in "netns list") echo "blue (id: 0)" ;; esac\n'
+        )
+        (tmp_path / tool).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", dump.SCRIPT], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == ((0, "") if failing == "none of them" else (1, "cannot\n"))
 
 
 def test_a_changed_inventory_says_what_the_one_before_said(tmp_path: Path) -> None:

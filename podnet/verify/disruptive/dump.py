@@ -18,6 +18,12 @@ alike() {
     sed -E 's/ linkdown//; s/ permaddr [^ ]+//; s/(alias podnet[0-9]*) name .*/\1/; s/ +$//'
 }
 none() { test $? = 1; }  # grep's way to say that there is nothing
+through() {  # FILTER COMMAND...: of a pipe sh would only hear how its last command has ended
+  filter=$1
+  shift
+  said=$("$@")
+  if [ "$said" ]; then printf '%s\n' "$said" | $filter; fi
+}
 placed() {  # says of each rule in which table and chain it is, and where: chains come in any order
   table='' chain='' at=100
   while IFS= read -r line; do
@@ -28,40 +34,53 @@ placed() {  # says of each rule in which table and chain it is, and where: chain
     esac
   done | sort
 }
-tables() {
-  for dev in $(cd /sys/class/net; ls); do if [ -d "/sys/class/net/$dev" ]; then ip -d link show "$dev" | alike; fi; done
-  ip -o -4 addr show | alike
-  ip -4 route show table all | alike
-  ip -4 rule show
-  ip -4 neigh show nud permanent | sort
-  bridge fdb show | sort | grep -E ' dst | self permanent' || none
-  grep -rsH . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf /proc/sys/net/bridge |
-    grep -vE '/(stable_secret|flush):|/net/bridge/.*:0$|/net/bridge/bridge-nf-call-(arp|ip6)tables:1$' | sort
+entries() { sort | { grep -E ' dst | self permanent' || none; }; }
+settings() {
+  sed -E '\%/(stable_secret|flush):|/net/bridge/.*:0$|/net/bridge/bridge-nf-call-(arp|ip6)tables:1$%d' | sort
 }
-tables
-for netns in $(ip netns list | sed 's/ .*//' | sort); do
-  echo "namespace $netns"
-  ip -n "$netns" -d link show | alike
-  ip -n "$netns" -o -4 addr show | alike
-  ip -n "$netns" -4 route show table all | alike
-  ip -n "$netns" -4 neigh show nud permanent | sort
-  ip netns exec "$netns" grep -rsH . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward | sort
-done
-for tool in iptables-save ip6tables-save; do
-  if command -v $tool >/dev/null; then
-    $tool | sed -E '/^(#|COMMIT)/d; s/ \[[0-9:]*\]$//; /^:.* ACCEPT$/d' | placed
+saved() { sed -E '/^(#|COMMIT)/d; s/ \[[0-9:]*\]$//; /^:.* ACCEPT$/d' | placed; }
+listed() {
+  sed -E 's/ packets [0-9]+ bytes [0-9]+//; /^[[:space:]]*\}?$/d; /hook .* policy accept;$/d' | placed
+}
+allowed() { sed 's/\t[^\t]*\t/ /' | sort; }
+names() { sed 's/ .*//' | sort; }
+values() { "$@" || test $? = 2; }  # grep's way to say that a file may only be written, or is not there
+for dev in $(cd /sys/class/net; ls); do
+  if [ ! -d "/sys/class/net/$dev" ]; then continue; fi
+  if said=$(ip -d link show "$dev"); then
+    printf '%s\n' "$said" | alike
+  elif [ -d "/sys/class/net/$dev" ]; then  # it has not just gone
+    exit 1
   fi
 done
-if command -v nft >/dev/null; then
-  nft list ruleset |
-    sed -E 's/ packets [0-9]+ bytes [0-9]+//; /^[[:space:]]*\}?$/d; /hook .* policy accept;$/d' | placed
-fi
-if command -v wg >/dev/null; then wg show all allowed-ips | sed 's/\t[^\t]*\t/ /' | sort; fi
+through alike ip -o -4 addr show
+through alike ip -4 route show table all
+ip -4 rule show
+through sort ip -4 neigh show nud permanent
+through entries bridge fdb show
+through settings values grep -rsH . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf \
+  /proc/sys/net/bridge
+spaces=$(through names ip netns list)
+for netns in $spaces; do
+  echo "namespace $netns"
+  through alike ip -n "$netns" -d link show
+  through alike ip -n "$netns" -o -4 addr show
+  through alike ip -n "$netns" -4 route show table all
+  through sort ip -n "$netns" -4 neigh show nud permanent
+  through sort values ip netns exec "$netns" grep -rsH . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward
+done
+for tool in iptables-save ip6tables-save; do
+  if command -v $tool >/dev/null; then through saved $tool; fi
+done
+if command -v nft >/dev/null; then through listed nft list ruleset; fi
+if command -v wg >/dev/null; then through allowed wg show all allowed-ips; fi
 for folder in podnet systemd/system systemd/network modules-load.d sysctl.d NetworkManager/conf.d; do
   if [ ! -d /etc/$folder ]; then continue; fi
-  find /etc/$folder \( -name '*.key' -o -type l \) | sort
-  for file in $(find /etc/$folder -type f ! -name '*.key' ! -path /etc/podnet/sysctls | sort); do
-    echo "$file $(sed -E 's#[A-Za-z0-9+/]{43}=#KEY#g' "$file" | sha256sum)"
+  through sort find /etc/$folder \( -name '*.key' -o -type l \)
+  files=$(through sort find /etc/$folder -type f ! -name '*.key' ! -path /etc/podnet/sysctls)
+  for file in $files; do
+    said=$(sed -E 's#[A-Za-z0-9+/]{43}=#KEY#g' "$file" && echo .)  # else sh would take away what ends its lines
+    echo "$file $(printf '%s' "${said%.}" | sha256sum)"
   done
 done
 ls /run/netns 2>/dev/null || test $? = 2
