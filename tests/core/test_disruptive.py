@@ -22,6 +22,7 @@ from podnet.verify.disruptive.losses import NotCountedError
 from podnet.verify.disruptive.operating import NONE_ACROSS, Arrangement, Operator, fail_if_lost, told
 from podnet.verify.disruptive.test_address import another_address, another_mac
 from podnet.verify.disruptive.test_member import names
+from podnet.verify.disruptive.test_path import asked
 from podnet.verify.disruptive.test_reboot import reboot
 from podnet.verify.disruptive.test_switch import unlike
 from podnet.verify.fleet import Answer, Fleet
@@ -389,3 +390,40 @@ def test_a_host_that_does_not_tell_of_all_its_pairs_is_not_well(limit: int) -> N
     assert health.wrong_reach(fleet, NUMBERS["vxlan"], drawn, 0) == [
         f"{name}: 0 pairs were tried, of {count}" for name, count in tried.items() if count
     ]
+
+
+@dataclass
+class Deaf(Told):
+    """Hosts whose answers are lost, or that are interrupted while they do what they are told."""
+
+    raised: type[BaseException] | None = None
+    done: dict[str, str] = field(default_factory=dict)
+
+    def run_all(self, script: object, nodes: object = ()) -> dict[str, Answer]:
+        if self.raised:
+            raise self.raised
+        return super().run_all(script, nodes)
+
+    def run(self, node: Node, script: str) -> Answer:
+        self.done[node.name] = script
+        return Answer("")
+
+
+def test_a_pod_that_may_still_have_another_mtu_gets_its_own_back(tmp_path: Path) -> None:
+    """Where its host's answer is lost, and of all hosts where nobody waits for their answers any more."""
+    changer = operator(tmp_path)
+    of = changer.given.cluster
+    said = {
+        "node1": Answer("", problem="node1 cannot be reached: broken pipe"),
+        "node2": Answer(""),
+        "node3": Answer(""),
+    }
+    changer.hosts = lost = Deaf(of, {}, nodes=of.nodes, said=said)
+    assert asked(changer) == said
+    assert list(lost.done) == ["node1"]
+    assert "ip -n podnet-pod1 link set eth0 mtu 1450" in lost.done["node1"]
+    changer.hosts = cut = Deaf(of, {}, nodes=of.nodes, raised=KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        asked(changer)
+    assert list(cut.done) == ["node1", "node2", "node3"]
+    assert changer.left == []

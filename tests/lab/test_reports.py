@@ -156,11 +156,24 @@ def test_the_path_refuses_where_pods_devices_would_not(whole: At, mode: str) -> 
 
 
 def test_a_path_that_refuses_at_another_size_is_found(whole: At) -> None:
-    """A tunnel that is too narrow, at the sender's node."""
-    whole.sh("node2", "ip link set flannel.1 mtu 1400")
+    """A stranger's route that is too narrow, in another table of the sender's node."""
+    route = "10.244.3.2 via 10.244.3.0 dev flannel.1 onlink mtu lock 1400 table 99"
+    whole.sh("node2", f"ip route add {route}; ip rule add to 10.244.3.2 lookup 99 priority 99")
     done = whole.verify("podnet/verify/disruptive/test_path.py", "--disruptive")
     assert done.code == 1
     too_long = "expected a packet of 1451 bytes to be refused as too long, by an MTU of 1450"
     by = "saw it refused by the path, by the router 10.244.2.1 (node2), whose MTU is 1400"
     assert f"node2/pod1 -> node3/pod1: {too_long}, {by}" in done.out
+    whole.sh("node2", "ip rule del priority 99; ip route flush table 99")
     whole.sh("node2", "for pod in pod1 pod2; do ip -n podnet-$pod route flush cache; done")
+
+
+def test_pods_keep_their_mtu_where_not_all_is_as_it_should_be(whole: At) -> None:
+    """As all that changes hosts, this is only begun on healthy ones."""
+    whole.sh("node2", "ip link set flannel.1 mtu 1400")
+    done = whole.verify("podnet/verify/disruptive/test_path.py", "--disruptive")
+    whole.sh("node2", "ip link set flannel.1 mtu 1450")
+    assert done.code == 1
+    assert (
+        "nothing was changed, since not all was as it should be:\nnode2: wrong link: flannel.1: mtu is 1400" in done.out
+    )
