@@ -12,9 +12,10 @@ HEAD = """\
 # What the verification detects
 
 Each line is a fault that was inflicted on node3 of a lab in that mode, by plain commands, which stand in `faults.json`;
-then `pytest --hosts=...` ran. `Red` is the first test that failed, the last column what the message called the cause.
-It counts as right if every pair of pods that failed named it, and nothing else before it; where no pair failed, if the
-comparison of the tables named it. Healthy runs are whole verifications of a lab without any fault.
+then `pytest --hosts=... podnet/verify/test_state.py podnet/verify/test_reach.py` ran, and the whole verification only
+where these two found nothing. `Red` is the first test of that run that failed, the last column what the message called
+the cause. It counts as right if every pair of pods that failed named it, and nothing else before it; where no pair
+failed, if the comparison of the tables named it. Healthy runs are whole verifications of a lab without any fault.
 
 `make fault-score` does it all again and writes this page: `OPTIONS="--modes vxlan,bridge"` a part of it, and
 `OPTIONS="--vms --modes ipip,udp"`, on labs of VMs, what the machine's own kernel cannot show.
