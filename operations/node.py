@@ -31,6 +31,7 @@ def apply(mode: Mode) -> OperationMeta:
     The whole inventory is checked first; `PyinfraError` if it asks for something that cannot work. Costs one remote
     command where nothing is to be done, and one more where something is, whatever the number of peers; where the mode
     wants keys, one more the first time. Such a mode is two operations: all hosts tell their keys before one is changed.
+    So is one where subnets are allotted: all hosts tell with which they run.
 
     **Example:**
 
@@ -43,6 +44,8 @@ def apply(mode: Mode) -> OperationMeta:
     """
     cluster = preflight.cluster(inventory)
     want = preflight.wanted(mode, cluster, host.name)
+    if any(node.allotted for node in cluster.nodes):
+        look(name="podnet: subnets", want=want, cluster=cluster)
     if nodes(want):
         keys(name="podnet: keys", want=want, cluster=cluster, mode=mode)
     name = f"podnet: {mode.__name__.rpartition('.')[2]}"
@@ -63,6 +66,34 @@ def teardown() -> OperationMeta:
     """
     mine, cut_off = preflight.marks(host.name, host.data), preflight.cut_off(host.name, host.data)
     return converge(name="podnet: teardown", want=State(), mine=mine, cut_off=cut_off)
+
+
+@operation()
+def look(want: State, cluster: Cluster) -> Generator[PyinfraCommand]:
+    """
+    Read this host's tables for what follows; refuse it if it runs with another subnet than it is allotted.
+
+    + want: what the host is to hold afterwards
+    + cluster: what it is a part of
+
+    Its peers are refused then as well, before one of them is changed: they would send to it where it is not.
+
+    **Example:**
+
+    .. code:: python
+
+        from podnet.operations import node
+
+        node.look(name="Subnets", want=want, cluster=cluster)
+    """
+    have = host.get_fact(Node, **asked(want))
+    if have is None:
+        yield unread()
+        return
+    if reasons := telling.look(cluster, have):
+        yield Refusal("nothing was changed: " + "; ".join(reasons))
+        return
+    host.noop("the host keeps its subnet")
 
 
 @operation()
@@ -101,6 +132,7 @@ def converge(
     want, reasons = telling.settle(want, have, mine)
     if cluster is not None:
         want = boot.fitted(want, cluster, cluster.node(host.name), have)
+        reasons += telling.renumbered()
     if reasons := obstacles(want, have, cluster, host.name, cut_off=cut_off) + reasons:
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Interface
 
-from podnet import nics
+from podnet import nics, renumbering
 from podnet.allotment import containers
 from podnet.cluster import Cluster, Node
 from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, STORE, SUBNET_ENV, Marks, of, of_place
@@ -37,7 +37,7 @@ def obstacles(want: State, have: State, cluster: Cluster | None, name: str, *, c
         if cluster.node(name).fixed or not full:
             found += taken(want.reservations, have.reservations, name)
         found += full
-        found += _renumbered(cluster.node(name), have, mine)
+        found += renumbering.moves(cluster.node(name), have, mine)
         found += _same_marks(have, mine)
     return found
 
@@ -243,23 +243,3 @@ def _overlaps(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[
                 f"`network` {cluster.network} overlaps {item.address} of the device {item.dev}, which is not podnet's; "
                 "choose another network for one of them"
             )
-
-
-def _renumbered(me: Node, have: State, mine: Marks) -> Iterator[str]:
-    """A subnet that was allotted in the inventory's order is another one when a host before it comes or goes."""
-    if not me.allotted:
-        return
-    ours = {link.dev for link in have.links if isinstance(link, Device) and link.alias == mine.alias}
-    held = {item.address.ip for item in have.addresses if item.dev in ours}
-    bridges = {link.dev for link in have.links if isinstance(link, Bridge)} & ours
-    sizes = {item.address.network.prefixlen for item in have.addresses if item.dev in bridges}
-    for netns, pod in have.pods.items():
-        if of(ANY_NETNS, netns) == mine:
-            held |= {item.address.ip for item in pod.addresses if item.scope == "global"}
-    other = sizes - {me.pod_subnet.prefixlen}
-    if strange := sorted(ip for ip in held if (other or ip not in me.pod_subnet) and not ip.is_link_local):
-        yield (
-            f"it would be allotted {me.pod_subnet}, and runs with {', '.join(map(str, strange))}; give it its subnet "
-            "as `pod_subnet`, so that it keeps it, or run deploys/teardown.py there first, if its pods may get other "
-            "addresses"
-        )

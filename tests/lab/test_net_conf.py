@@ -14,7 +14,8 @@ _hosts, _data = runpy.run_path({inventory!r})["nodes"]
 for _, _host in _hosts:
     del _host["pod_subnet"]
 _data = {{key: value for key, value in _data.items() if key.startswith("ssh_")}}
-nodes = ([host for host in _hosts if host[0] in {members!r}], {{**_data, "net_conf": {file!r}}})
+_given = dict(_hosts)
+nodes = ([(name, _given[name]) for name in {members!r}], {{**_data, "net_conf": {file!r}}})
 """
 
 
@@ -57,13 +58,77 @@ def test_hosts_become_what_the_file_says(
     assert at.try_sh("node1", f"ip link show {bridge}").code != 0
 
 
-def test_hosts_are_not_renumbered_when_one_leaves(at: At, tmp_path: Path) -> None:
-    """Those that would get another subnet are left alone, and told; what they have goes on."""
-    said = {"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}
+VXLAN = {"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}
+HELD = "ip -4 addr; ip route; bridge fdb; ip neigh show nud permanent; cat /etc/podnet/podnet.sh"
+
+
+def reach(at: At, *subnets: int) -> None:
+    """Have the pods of three hosts, in the lab's order, reach each other at these subnets."""
+    for host in HOSTS:
+        for subnet in subnets:
+            at.sh(host, f"ip netns exec podnet-pod1 ping -n -q -c 1 -W 2 10.244.{subnet}.2")
+
+
+@pytest.mark.parametrize("kind", ["vxlan", "host-gw", "alloc"])
+def test_nobody_is_changed_when_one_would_be_renumbered(at: At, tmp_path: Path, kind: str) -> None:
+    """One that leaves, another order: those that would keep their subnets are refused, too, and all pods go on."""
+    said = {**VXLAN, "Backend": {"Type": kind}}
     at.into("net_conf", inventory=inventory(at, tmp_path, *HOSTS, **said))
-    before = at.sh("node3", "ip -4 addr; ip route; cat /etc/podnet/podnet.sh")
-    refused = at.apply("deploys/net_conf.py", inventory=inventory(at, tmp_path, "node1", "node3", **said))
-    assert refused.failed == {"node3"}
-    assert "it would be allotted 10.244.2.0/24, and runs with 10.244.3.0" in refused.log
-    assert at.sh("node3", "ip -4 addr; ip route; cat /etc/podnet/podnet.sh") == before
+    before = {host: at.sh(host, HELD) for host in HOSTS}
+    for members in (("node1", "node3"), ("node1", "node3", "node2")):
+        refused = at.apply("deploys/net_conf.py", inventory=inventory(at, tmp_path, *members, **said))
+        assert refused.failed == {*members}
+        assert "it would be allotted 10.244.2.0/24, and runs with 10.244.3." in refused.log
+        assert "give it 10.244.3.0/24 as `pod_subnet`" in refused.log
+        assert "[node1] nothing was changed: node" in refused.log
+        assert {host: at.sh(host, HELD) for host in HOSTS} == before
+        if kind != "alloc":
+            reach(at, 1, 2, 3)
+    at.into("teardown")
+
+
+def test_a_new_host_that_comes_first_is_not_set_up_among_others(at: At, tmp_path: Path) -> None:
+    """It would get the subnet of one that runs with it; to be told so costs it one command, as ever."""
+    at.into("net_conf", inventory=inventory(at, tmp_path, "node2", "node3", **VXLAN))
+    commands = at.commands("node1")
+    refused = at.apply("deploys/net_conf.py", inventory=inventory(at, tmp_path, *HOSTS, **VXLAN))
+    assert refused.failed == {*HOSTS}
+    assert at.commands("node1") == commands + 1
+    assert at.sh("node1", "ip -br link show type bridge; ls /etc/podnet 2>/dev/null || test $? = 2") == ""
+    at.sh("node2", "ip netns exec podnet-pod1 ping -n -q -c 1 -W 2 10.244.2.2")
+    two = inventory(at, tmp_path, "node2", "node3", **VXLAN)
+    assert at.into("net_conf", inventory=two).unchanged == {"node2", "node3"}
+    at.into("teardown")
+
+
+def test_hosts_that_a_run_does_not_ask_are_not_renumbered_either(at: At, tmp_path: Path) -> None:
+    """By --limit, or for want of an answer: their peers' own tables say by which subnet they are reached."""
+    at.into("net_conf", inventory=inventory(at, tmp_path, *HOSTS, **VXLAN))
+    other = inventory(at, tmp_path, "node1", "node3", "node2", **VXLAN)
+    limited = at.apply("deploys/net_conf.py", "--limit", "node1", inventory=other)
+    assert limited.failed == {"node1"}
+    assert "which this run has not asked, would be allotted 10.244." in limited.log
+    at.sh("node3", "systemctl stop ssh.socket ssh.service")
+    try:
+        short = inventory(at, tmp_path, "node1", "node3", **VXLAN)
+        unasked = at.apply("deploys/net_conf.py", inventory=short)
+    finally:
+        at.sh("node3", "systemctl start ssh")
+    assert unasked.failed >= {"node1"}
+    assert (
+        "node3, which this run has not asked, would be allotted 10.244.2.0/24, and node1 reaches it by" in unasked.log
+    )
+    reach(at, 1, 2, 3)
+    whole = inventory(at, tmp_path, *HOSTS, **VXLAN)
+    assert at.into("net_conf", inventory=whole).unchanged == {*HOSTS}
+    at.into("teardown")
+
+
+def test_a_host_that_was_torn_down_gets_another_subnet(at: At, tmp_path: Path) -> None:
+    """Though its peers' tables say by which it was reached: it has told that it runs with none."""
+    at.into("net_conf", inventory=inventory(at, tmp_path, *HOSTS, **VXLAN))
+    two = inventory(at, tmp_path, "node1", "node3", **VXLAN)
+    assert at.apply("deploys/teardown.py", "--limit", "node3", inventory=two).changed == {"node3"}
+    assert at.into("net_conf", inventory=two).changed == {"node1", "node3"}
+    at.sh("node1", "ip netns exec podnet-pod1 ping -n -q -c 1 -W 2 10.244.2.2")
     at.into("teardown")
