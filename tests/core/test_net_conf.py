@@ -21,6 +21,7 @@ from tests.core import examples
 from tests.core.goldens import MODES
 
 NETWORK = "10.244.0.0/16"
+NONE = "0.0.0.0"  # noqa: S104  # nobody listens there
 SUBNETS = ("10.244.1.0/24", "10.244.255.0/24")
 KUBE = """
 {
@@ -101,6 +102,12 @@ VALID: dict[str, tuple[Mapping[str, Any], str, tuple[str, str], Mapping[str, obj
         {"EnableIPv6": False, "IPv6Network": "2001:cafe::/48", "IPv6SubnetLen": 64, "IPv6SubnetMin": "2001:cafe::"},
         *("udp", SUBNETS, {}),
     ),
+    "the smallest IPv6 network": ({"IPv6Network": "2001:cafe::/124"}, "udp", SUBNETS, {}),
+    "a short IPv6 length": ({"IPv6Network": "2001:cafe::/48", "IPv6SubnetLen": 50}, "udp", SUBNETS, {}),
+    "addresses of all zeros, which are none": (
+        {"SubnetMin": NONE, "SubnetMax": NONE, "IPv6Network": "2001:cafe::/48", "IPv6SubnetMin": "::"},
+        *("udp", SUBNETS, {}),
+    ),
     "what is on anyway": ({"EnableIPv4": True, "EnableNFTables": True}, "udp", SUBNETS, {}),
 }
 
@@ -125,6 +132,11 @@ INVALID: dict[str, tuple[object, str]] = {
         {"Network": "10.244.0.0/255.255.0.0"},
         "it must be an IPv4 network with its prefix length",
     ),
+    "a length with a nought before it": ({"Network": "10.244.0.0/016"}, "like 10.244.0.0/16"),
+    "an octet with a nought before it": ({"Network": "010.244.0.0/16"}, "it must be an IPv4 network"),
+    "a length longer than an address": ({"Network": "10.244.0.0/33"}, "it must be an IPv4 network"),
+    "a network with blanks": ({"Network": " 10.244.0.0/16"}, "it must be an IPv4 network"),
+    "an empty network": ({"Network": ""}, 'Network is ""; it must be an IPv4 network'),
     "an IPv6 network": ({"Network": "2001:cafe::/48"}, "it must be an IPv4 network with its prefix length"),
     "a network that is a number": ({"Network": 10}, "Network is 10; it must be a text, in quotes"),
     "a wireguard mode that is a list": (
@@ -157,6 +169,33 @@ INVALID: dict[str, tuple[object, str]] = {
     ),
     "a family that is a text": ({"EnableIPv4": "yes"}, 'EnableIPv4 is "yes"; it must be true or false'),
     "an IPv6 network that is none": ({"IPv6Network": "10.0.0.0/8"}, "it must be an IPv6 network"),
+    "an IPv6 length of a single address": ({"IPv6SubnetLen": 127}, "IPv6SubnetLen is 127; it must be /126 or shorter"),
+    "an IPv6 length below nought": ({"IPv6SubnetLen": -1}, "IPv6SubnetLen is -1; it must be a whole number"),
+    "an IPv6 length in quotes": ({"IPv6SubnetLen": "64"}, 'IPv6SubnetLen is "64"; it must be a whole number'),
+    "an IPv6 length with room for two": (
+        {"IPv6Network": "2001:cafe::/48", "IPv6SubnetLen": 49},
+        "IPv6SubnetLen is 49; 2001:cafe::/48 must have room for four subnets: /50 or longer",
+    ),
+    "an IPv6 network that is too long": (
+        {"IPv6Network": "2001:cafe::/125"},
+        'IPv6Network is "2001:cafe::/125"; it is too small; the smallest that is of use is a /124',
+    ),
+    "a first IPv6 subnet outside": (
+        {"IPv6Network": "2001:cafe::/48", "IPv6SubnetMin": "2001:beef::"},
+        'IPv6SubnetMin is "2001:beef::"; it must lie in 2001:cafe::/48',
+    ),
+    "a last IPv6 subnet between two": (
+        {"IPv6Network": "2001:cafe::/48", "IPv6SubnetMax": "2001:cafe:0:1::1"},
+        "no /64 begins there; 2001:cafe:0:1::/64 would",
+    ),
+    "first and last IPv6 subnet exchanged": (
+        {"IPv6Network": "2001:cafe::/48", "IPv6SubnetMin": "2001:cafe:0:2::", "IPv6SubnetMax": "2001:cafe:0:1::"},
+        "the first subnet, 2001:cafe:0:2::, lies behind the last, 2001:cafe:0:1::",
+    ),
+    "an IPv6 subnet that is none": (
+        {"IPv6SubnetMin": "10.244.1.0"},
+        'IPv6SubnetMin is "10.244.1.0"; it must be an IPv6',
+    ),
     "a misspelt key": ({"SubnetLenght": 24}, "SubnetLenght is nothing that flannel knows; it knows EnableIPv4"),
     "a key twice": ({"Network": NETWORK, "network": NETWORK}, "Network is given twice"),
     "a backend that is a text": ({"Backend": "vxlan"}, 'Backend is "vxlan"; it must be an object'),
