@@ -18,8 +18,14 @@ from podnet.obstacles import obstacles
 from podnet.operations import telling
 from podnet.operations.keys import keys
 from podnet.operations.writing import Refusal, unread, write
+from podnet.ownership import clusters
 from podnet.plan import plan, summary
 from podnet.state import State
+
+SEVERAL = (
+    "the inventory's `net_conf` cannot be read, and on this host there are clusters with the VNIs {}; say which one to "
+    "take away, by --data vni=NUMBER for example"
+)
 
 
 def apply(mode: Mode) -> OperationMeta:
@@ -100,7 +106,7 @@ def look(want: State, cluster: Cluster) -> Generator[PyinfraCommand]:
 def converge(
     want: State,
     cluster: Cluster | None = None,
-    mine: Marks = FIRST,
+    mine: Marks | None = FIRST,
     *,
     cut_off: bool = False,
     mode: Mode | None = None,
@@ -110,7 +116,8 @@ def converge(
 
     + want: what the host should hold, usually computed by a mode
     + cluster: what the host is checked against before it is changed: uplink, address, overlaps
-    + mine: whose things are to be as `want` says, if no cluster is given; podnet.marks.Marks(vni)
+    + mine: whose things are to be as `want` says, if no cluster is given; podnet.marks.Marks(vni), or None, where that
+      is whose the host says there are
     + cut_off: whether containers that others have put beside our pods may lose their network
     + mode: what has computed `want`, and does so anew for pods whose addresses containers have
 
@@ -120,12 +127,15 @@ def converge(
 
         converge(name="Nothing of ours", want=State())
     """
-    mine = cluster.marks if cluster else mine
     have = telling.tables()
     if have is None:
         have = host.get_fact(Node, **asked(want))
     if have is None:
         yield unread()
+        return
+    mine = cluster.marks if cluster else mine or _only(clusters(have))
+    if mine is None:
+        yield Refusal("nothing was changed: " + SEVERAL.format(", ".join(str(x.vni) for x in sorted(clusters(have)))))
         return
     if cluster is not None and mode is not None:
         want = _settled(want, mode, cluster, have)
@@ -138,6 +148,11 @@ def converge(
         return
     todo = plan(want, have, mine)
     yield from write(sections(todo), summary(todo))
+
+
+def _only(there: set[Marks]) -> Marks | None:
+    """Choose the only cluster on a host, or the first of none; None if there are several."""
+    return next(iter(there), FIRST) if len(there) <= 1 else None
 
 
 def _settled(want: State, mode: Mode, cluster: Cluster, have: State) -> State:

@@ -43,7 +43,7 @@ BESIDE = ".new"
 """How a file's name ends until it is whole."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Marks:
     """The marks of the cluster with this VNI."""
 

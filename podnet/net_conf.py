@@ -236,6 +236,14 @@ def read(where: str, given: object) -> NetConf:
     return NetConf(mode, first, last, {"network": ("Network", str(network)), **data})
 
 
+def vni(given: object) -> object:
+    """Look up the VNI in what a file holds, whatever else is wrong with it; None if it says none."""
+    for key in ("backend", "vni"):
+        named = given.items() if isinstance(given, dict) else ()
+        given = next((value for name, value in named if str(name).lower() == key), None)
+    return given
+
+
 def _checked(
     where: str, given: Mapping[object, object], keys: Mapping[str, Read], prefix: str = ""
 ) -> tuple[dict[str, Value], dict[str, Any]]:

@@ -48,6 +48,20 @@ def others(have: State, mine: Marks) -> set[Marks]:
     return {other for other in (*aliases, *chains) if other} - {mine}
 
 
+def clusters(have: State) -> set[Marks]:
+    """Name all clusters of which the host bears a mark."""
+    aliases = [
+        *(link.alias for link in have.links if isinstance(link, Device)),
+        *(opening.comment for opening in have.openings),
+        *have.keys,
+    ]
+    found = {marks.of(marks.ANY_ALIAS, alias) for alias in aliases}
+    found |= {marks.of(marks.ANY_NETNS, netns) for netns in have.pods}
+    found |= {marks.of(marks.ANY_CHAIN, chain.chain) for chain in have.chains}
+    found |= {marks.of_file(item.path) for item in have.files if isinstance(item, File) and item.marked}
+    return {mine for mine in found if mine}
+
+
 def owned(want: State, have: State, mine: Marks = FIRST) -> State:
     """Keep of `have` what is ours by its mark, or stands in the very place of what is wanted.
 

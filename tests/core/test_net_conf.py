@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from pyinfra.api import Inventory
 from pyinfra.api.exceptions import InventoryError
+from pyinfra.api.host import HostData
 
 from podnet import inventory, modes, net_conf, preflight
 from podnet.cluster import Cluster, Node
 from podnet.errors import ClusterError
+from podnet.marks import Marks
 from podnet.modes import Mode, host_gw, vxlan
 from podnet.obstacles import obstacles
+from podnet.ownership import clusters
 from podnet.state import Address, Port, Reservation, State
 from tests.core import examples
 from tests.core.goldens import MODES
@@ -280,6 +283,55 @@ def test_a_file_that_cannot_be_read_is_named(text: str | None, words: str, tmp_p
         file.write_text(text)
     with pytest.raises(InventoryError, match=f"a: `net_conf` is '{file}', which {words}"):
         preflight.cluster(inventoried(file))
+
+
+WRONG = {"Network": NETWORK, "SubnetLen": 99}
+TAKEN_AWAY: dict[str, tuple[Mapping[str, object], Marks | None]] = {
+    "no file": ({}, Marks(1)),
+    "no file, and a VNI": ({"vni": 9}, Marks(9)),
+    "a good one": ({"net_conf": {"Network": NETWORK, "Backend": {"Type": "vxlan", "VNI": 5}}}, Marks(5)),
+    "one without a VNI": ({"net_conf": {"Network": NETWORK}}, Marks(1)),
+    "a VNI beside one without": ({"net_conf": {"Network": NETWORK}, "vni": 9}, Marks(9)),
+    "a bad one": ({"net_conf": {**WRONG, "Backend": {"Type": "vxlan", "VNI": 5}}}, Marks(5)),
+    "a bad one in small letters": ({"net_conf": {"backend": {"vni": 5}}}, Marks(5)),
+    "a bad one of another backend": ({"net_conf": {"Backend": {"Type": "gre", "VNI": 5}}}, Marks(5)),
+    "a bad one without a VNI": ({"net_conf": WRONG}, Marks(1)),
+    "no object": ({"net_conf": ["x"]}, Marks(1)),
+    "a missing one": ({"net_conf": "/nowhere/net-conf.json"}, None),
+    "a missing one, and a VNI": ({"net_conf": "/nowhere/net-conf.json", "vni": 9}, Marks(9)),
+    "no JSON": ({"net_conf": __file__}, None),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN_AWAY)
+def test_what_cannot_be_applied_can_still_be_taken_away(name: str) -> None:
+    """Whatever else is wrong with a file, its VNI says whose things they are; without a file the host must."""
+    said, whose = TAKEN_AWAY[name]
+    assert preflight.marks("a", data_of(said)) == whose
+
+
+def test_a_number_that_can_be_nobodys_is_refused() -> None:
+    """Something else would be taken away."""
+    with pytest.raises(InventoryError, match=r"a: `net_conf: Backend.VNI` is 0; it must be a VXLAN network identifier"):
+        preflight.marks("a", data_of({"net_conf": {"Backend": {"VNI": 0}}}))
+    with pytest.raises(InventoryError, match="a: `vni` is '5'; it must be a VXLAN network identifier"):
+        preflight.marks("a", data_of({"vni": "5"}))
+
+
+def data_of(said: Mapping[str, object]) -> HostData:
+    """Make pyinfra's own data of a host."""
+    inventory = Inventory((["a"], dict(said)))  # type: ignore[no-untyped-call]  # pyinfra's own
+    return inventory.get_host("a").data
+
+
+def test_a_host_tells_whose_things_it_has() -> None:
+    """By its tables, for a teardown that nobody tells: one cluster's, or several's."""
+    of_five, of_one = (
+        running(read({"Network": NETWORK, "Backend": {"Type": "vxlan", "VNI": number}}, ["a"]), "a")
+        for number in (5, 1)
+    )
+    assert (clusters(State()), clusters(of_five), clusters(of_one)) == (set(), {Marks(5)}, {Marks(1)})
+    assert clusters(of_five | of_one) == {Marks(1), Marks(5)}
 
 
 def test_subnets_are_allotted_in_the_inventorys_order_around_those_that_are_given() -> None:

@@ -132,3 +132,20 @@ def test_a_host_that_was_torn_down_gets_another_subnet(at: At, tmp_path: Path) -
     assert at.into("net_conf", inventory=two).changed == {"node1", "node3"}
     at.sh("node1", "ip netns exec podnet-pod1 ping -n -q -c 1 -W 2 10.244.2.2")
     at.into("teardown")
+
+
+def test_what_is_there_is_taken_away_without_the_file(at: At, tmp_path: Path) -> None:
+    """A host that has one cluster knows whose things they are; one that has two must be told."""
+    said = {"Network": "10.245.0.0/16", "Backend": {"Type": "vxlan", "VNI": 7}}
+    file = inventory(at, tmp_path, *HOSTS, **said)
+    at.into("net_conf", inventory=file)
+    assert at.apply(inventory=at.inventory).changed == {*HOSTS}
+    (tmp_path / "net-conf.json").unlink()
+    refused = at.apply("deploys/teardown.py", inventory=file)
+    assert refused.failed == {*HOSTS}
+    assert "there are clusters with the VNIs 1, 7; say which one to take away, by --data vni=NUMBER" in refused.log
+    assert at.apply("deploys/teardown.py", "--data", "vni=1", inventory=file).changed == {*HOSTS}
+    assert "flannel.7" in at.sh("node1", "ip -br link")
+    assert at.into("teardown", inventory=file).changed == {*HOSTS}
+    assert at.sh("node1", "ip netns list; ls /etc/podnet 2>/dev/null || test $? = 2") == ""
+    assert at.into("teardown", inventory=file).unchanged == {*HOSTS}
