@@ -6,8 +6,19 @@ from ipaddress import IPv4Interface
 from podnet import nics, renumbering
 from podnet.allotment import containers
 from podnet.cluster import Cluster, Node
-from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, STORE, SUBNET_ENV, Marks, of, of_place
-from podnet.ownership import marked, owned
+from podnet.marks import (
+    ANY_ALIAS,
+    ANY_NETNS,
+    FIRST,
+    FLANNELS,
+    STORE,
+    SUBNET_ENV,
+    Marks,
+    leads_to_flannels,
+    of,
+    of_place,
+)
+from podnet.ownership import marked, of_flannels, owned
 from podnet.remake import rivals, wire
 from podnet.state import Bridge, Device, File, Link, Reservation, State, Symlink, Wireguard
 
@@ -24,7 +35,8 @@ def obstacles(want: State, have: State, cluster: Cluster | None, name: str, *, c
     mine = cluster.marks if cluster else FIRST
     found = [*_lacking(have), *_strange_devices(want, have, mine), *_claims(want, have, mine)]
     found += [*_rivals(want, have, mine), *_strange_routes(want, have, mine)]
-    found += strange_files(want.files, have.files, known=marked(have, mine))
+    found += (claimed := [*_subnet_env(want, have, mine)])
+    found += strange_files(want.files, have.files, known=bool(claimed) or marked(have, mine))
     found += () if cut_off else _attached(want, have, mine)
     found += nics.obstacles(want, have, mine, cluster.node(name).uplink if cluster else None)
     if cluster is not None:
@@ -129,6 +141,18 @@ def _strange_routes(want: State, have: State, mine: Marks) -> Iterator[str]:
         )
 
 
+def _subnet_env(want: State, have: State, mine: Marks) -> Iterator[str]:
+    """Say that another cluster has the one subnet.env in which flannel's tools look."""
+    other = of_flannels(have)
+    there = FLANNELS in {item.path for item in have.files} and marked(have, FIRST)
+    if FLANNELS in {item.path for item in want.files} and other != mine and (other != FIRST or there):
+        yield (
+            f"{FLANNELS} is that of the cluster with VNI {other.vni}, and flannel's tools look for one there; give "
+            "what the `net_conf` of a cluster with another `vni` than 1 says as data of podnet's own (`network`, "
+            "`vni`, `pod_subnet`): then its file bears its number"
+        )
+
+
 def strange_files(want: Iterable[File | Symlink], have: Iterable[File | Symlink], *, known: bool) -> Iterator[str]:
     """Find files where ours belong. What they hold would be lost, so that they are nowhere taken for damage.
 
@@ -138,6 +162,8 @@ def strange_files(want: Iterable[File | Symlink], have: Iterable[File | Symlink]
     for item in sorted(want, key=lambda item: item.key):
         other = seen.get(item.path)
         strange = isinstance(other, File) and not other.marked
+        if isinstance(other, Symlink) and leads_to_flannels(other.path, other.to):
+            continue
         if strange and of_place(item.path) == SUBNET_ENV:
             if not known:
                 yield (
@@ -224,9 +250,10 @@ def _underlay(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[
         there = ", ".join(map(str, held)) or "no IPv4 address"
         yield f"`address` {me.address} is not on {me.uplink}, which has {there}; correct one of the two"
     if mtus[me.uplink] < cluster.underlay_mtu:
+        whence = " (Backend.MTU in `net_conf`, or group data, or else 1500)" if cluster.mode else ""
         yield (
-            f"`underlay_mtu` is {cluster.underlay_mtu}, but {me.uplink} has an MTU of {mtus[me.uplink]}; lower the one "
-            "for the whole cluster, or raise the other"
+            f"`underlay_mtu` is {cluster.underlay_mtu}{whence}, but {me.uplink} has an MTU of {mtus[me.uplink]}; lower "
+            "the one for the whole cluster, or raise the other"
         )
 
 

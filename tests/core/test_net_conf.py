@@ -19,7 +19,7 @@ from podnet.marks import Marks
 from podnet.modes import Mode, host_gw, vxlan
 from podnet.obstacles import obstacles
 from podnet.ownership import clusters
-from podnet.state import Address, Port, Reservation, State
+from podnet.state import Address, Nic, Port, Reservation, State
 from tests.core import examples
 from tests.core.goldens import MODES
 
@@ -398,6 +398,19 @@ def test_another_mode_than_the_file_says_is_refused() -> None:
         modes.wanted(host_gw, cluster, cluster.nodes[0])
     with pytest.raises(ClusterError, match="a: `net_conf` is missing; give it as group data"):
         modes.wanted(net_conf, replace(cluster, mode=""), cluster.nodes[0])
+
+
+def test_an_uplink_that_carries_less_than_is_assumed_is_told() -> None:
+    """Where a file says no MTU, and podnet takes 1500; group data may say another one."""
+    few = Nic("eth0", 1400, "0a:00:00:00:00:01")
+    for more, words in (
+        ({}, "`underlay_mtu` is 1500 (Backend.MTU in `net_conf`, or group data, or else 1500), but eth0 has an MTU"),
+        ({"underlay_mtu": 1400}, ""),
+    ):
+        of = read({"Network": NETWORK, "Backend": {"Type": "vxlan", "MTU": 0}}, ["a"], **more)
+        have = State(links=frozenset({few}), addresses=frozenset({Address("eth0", of.nodes[0].address)}))
+        told = [line for line in obstacles(modes.wanted(net_conf, of, of.nodes[0]), have, of, "a") if "mtu" in line]
+        assert [line.startswith(words) for line in told] == ([True] if words else [])
 
 
 def test_a_host_that_runs_with_another_subnet_is_not_renumbered() -> None:

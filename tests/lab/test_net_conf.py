@@ -7,6 +7,7 @@ import pytest
 
 from tests.lab.at import At
 
+ENV = "/run/flannel/subnet.env"
 HOSTS = ("node1", "node2", "node3")
 INVENTORY = """
 import runpy
@@ -45,6 +46,10 @@ def test_hosts_become_what_the_file_says(
     bridge = f"cni.{backend['VNI']}" if "VNI" in backend else "cni0"
     held = [at.sh(host, f"ip -br -4 addr show dev {bridge}").split()[-1] for host in HOSTS]
     assert held == subnets
+    mtu = 1450 if mode == "vxlan" else 1500
+    for host, subnet in zip(HOSTS, subnets, strict=True):
+        env = f"FLANNEL_NETWORK=10.0.0.0/8\nFLANNEL_SUBNET={subnet}\nFLANNEL_MTU={mtu}\nFLANNEL_IPMASQ=true\n"
+        assert at.sh(host, f"cat {ENV}; stat -c '%a %F' {ENV}") == f"{env}644 regular file\n"
     done = at.verify(mode="", inventory=file)
     assert done.code == 0, done.said
     switched = at.verify("--disruptive", "podnet/verify/disruptive/test_switch.py", mode="", inventory=file)
@@ -56,6 +61,38 @@ def test_hosts_become_what_the_file_says(
     assert at.into("teardown", inventory=file).changed == {*HOSTS}
     assert at.into("teardown", inventory=file).unchanged == {*HOSTS}
     assert at.try_sh("node1", f"ip link show {bridge}").code != 0
+    assert at.sh("node1", "ls -A /run/flannel 2>/dev/null || test $? = 2") == ""
+
+
+def test_subnet_env_is_where_flannel_has_it_whatever_the_vni(at: At, tmp_path: Path) -> None:
+    """After a reboot, too; mended if somebody changes it; and left alone by another cluster, which cannot have it."""
+    said = {"Network": "10.245.0.0/16", "Backend": {"Type": "vxlan", "VNI": 5}}
+    file = inventory(at, tmp_path, *HOSTS, **said)
+    at.into("net_conf", inventory=file)
+    held = at.sh("node2", f"cat {ENV}")
+    assert held.startswith("FLANNEL_NETWORK=10.245.0.0/16\nFLANNEL_SUBNET=10.245.2.1/24\n")
+    at.reboot("node2")
+    unit = "podnet5.service"
+    at.sh("node2", f"timeout 30 sh -c 'until systemctl -q is-active {unit}; do sleep 0.2; done'")
+    assert at.sh("node2", f"cat {ENV} /run/flannel/subnet5.env; stat -c %F {ENV}") == f"{held}{held}regular file\n"
+    assert at.into("net_conf", inventory=file).unchanged == {*HOSTS}
+    for damage in (f"rm {ENV}", f"echo >>{ENV}", "rm /run/flannel/subnet5.env"):
+        at.sh("node2", damage)
+        assert at.into("net_conf", inventory=file).changed == {"node2"}
+        assert at.sh("node2", f"cat {ENV} /run/flannel/subnet5.env") == held * 2
+    refused = at.apply("deploys/vxlan.py")
+    assert refused.failed == {*HOSTS}
+    assert f"{ENV} is that of the cluster with VNI 5, and flannel's tools look for one there" in refused.log
+    at.into("macvlan")
+    at.into("teardown")
+    assert at.sh("node2", f"cat {ENV}") == held
+    at.into("teardown", inventory=file)
+    assert at.sh("node2", "ls -A /run/flannel 2>/dev/null || test $? = 2") == ""
+    at.into("vxlan")
+    refused = at.apply("deploys/net_conf.py", inventory=file)
+    assert refused.failed == {*HOSTS}
+    assert f"{ENV} is that of the cluster with VNI 1" in refused.log
+    at.into("teardown")
 
 
 VXLAN = {"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}
@@ -124,6 +161,22 @@ def test_hosts_that_a_run_does_not_ask_are_not_renumbered_either(at: At, tmp_pat
     at.into("teardown")
 
 
+def test_a_host_whose_uplink_carries_less_is_refused(at: At, tmp_path: Path) -> None:
+    """The file says nothing of it, and flannel would take each uplink's own; as group data it can be said."""
+    at.sh("node2", "ip link set eth0 mtu 1400")
+    try:
+        file = inventory(at, tmp_path, *HOSTS, **VXLAN)
+        refused = at.apply("deploys/net_conf.py", inventory=file)
+        assert refused.failed == {"node2"}
+        assert "(Backend.MTU in `net_conf`, or group data, or else 1500), but eth0 has an MTU of 1400" in refused.log
+        less = inventory(at, tmp_path, *HOSTS, **{**VXLAN, "Backend": {"Type": "vxlan", "MTU": 1400}})
+        assert at.into("net_conf", inventory=less).changed == {*HOSTS}
+        assert "FLANNEL_MTU=1350\n" in at.sh("node2", f"cat {ENV}")
+        at.into("teardown")
+    finally:
+        at.sh("node2", "ip link set eth0 mtu 1500")
+
+
 def test_a_host_that_was_torn_down_gets_another_subnet(at: At, tmp_path: Path) -> None:
     """Though its peers' tables say by which it was reached: it has told that it runs with none."""
     at.into("net_conf", inventory=inventory(at, tmp_path, *HOSTS, **VXLAN))
@@ -139,7 +192,7 @@ def test_what_is_there_is_taken_away_without_the_file(at: At, tmp_path: Path) ->
     said = {"Network": "10.245.0.0/16", "Backend": {"Type": "vxlan", "VNI": 7}}
     file = inventory(at, tmp_path, *HOSTS, **said)
     at.into("net_conf", inventory=file)
-    assert at.apply(inventory=at.inventory).changed == {*HOSTS}
+    at.into("macvlan")
     (tmp_path / "net-conf.json").unlink()
     refused = at.apply("deploys/teardown.py", inventory=file)
     assert refused.failed == {*HOSTS}
