@@ -107,6 +107,7 @@ class Cluster:
     vxlan_port: int = 8472
     udp_port: int = 8285
     wireguard_port: int = 51820
+    wireguard_keepalive: int = 0
     masquerade: bool = True
     bridge_netfilter: bool = True
     checksum_offload: bool = True

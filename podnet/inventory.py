@@ -18,8 +18,8 @@ from podnet.net_conf import NetConf
 
 HOST_FIELDS = ("address", "uplink", "pod_subnet", "pods", "cni_pods", "nics", "cut_off")
 GROUP_FIELDS = (
-    *("network", "underlay_mtu", "vni", "vxlan_port", "udp_port", "wireguard_port", "masquerade"),
-    *("bridge_netfilter", "checksum_offload", "net_conf"),
+    *("network", "underlay_mtu", "vni", "vxlan_port", "udp_port", "wireguard_port", "wireguard_keepalive"),
+    *("masquerade", "bridge_netfilter", "checksum_offload", "net_conf"),
 )
 
 SMALLEST_MTU = 576 + 80
@@ -27,6 +27,7 @@ SMALLEST_MTU = 576 + 80
 LARGEST_MTU = 65535
 LARGEST_VNI = 2**24 - 1  # RFC 7348 section 5: 24 bits
 LARGEST_PORT = 2**16 - 1
+LONGEST_KEEPALIVE = 2**16 - 1  # wg(8), persistent-keepalive
 LONGEST_DEV = 15  # IFNAMSIZ is 16, with the closing zero: linux/if.h
 LONGEST_SUBNET = 30  # a gateway and one pod
 PODS_BEGIN = 2  # after the subnet's own address and the gateway
@@ -344,6 +345,7 @@ GROUP_CHECKS: Mapping[str, Callable[[Field], object]] = {
     "vxlan_port": _port,
     "udp_port": _port,
     "wireguard_port": _port,
+    "wireguard_keepalive": lambda field: field.number(0, LONGEST_KEEPALIVE, "seconds, 0 for never"),
     "masquerade": lambda field: _truth(field, "pods reach the outside under their node's address"),
     "checksum_offload": lambda field: _truth(field, "tunnels leave checksums to the hardware below"),
     "bridge_netfilter": lambda field: _truth(field, "packets that are only bridged meet iptables too"),

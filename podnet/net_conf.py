@@ -201,11 +201,16 @@ BACKENDS: Mapping[str, Backend] = {
             "ListenPort": Value.number,
             "ListenPortV6": Value.number,
             "MTU": Value.number,  # the underlay's
-            "PSK": lambda value: value.only(good="", why="podnet's tunnels have no preshared key"),
-            "PersistentKeepaliveInterval": lambda value: value.only(good=0, why="podnet's tunnels keep nothing alive"),
+            # It would be one more secret, and for all nodes the same: podnet's are made on the hosts and stay there.
+            "PSK": lambda value: value.only(good="", why="podnet hands no secret around, so there is no preshared key"),
+            "PersistentKeepaliveInterval": Value.number,  # flannel multiplies it by a second
             "Mode": _wireguard_mode,
         },
-        data={"ListenPort": "wireguard_port", "MTU": "underlay_mtu"},
+        data={
+            "ListenPort": "wireguard_port",
+            "MTU": "underlay_mtu",
+            "PersistentKeepaliveInterval": "wireguard_keepalive",
+        },
     ),
     "alloc": Backend(bridge),  # subnets, and no way between nodes
 }

@@ -340,13 +340,15 @@ class WgPeer:
     """Whom a wireguard device talks to: `wg set DEV peer`.
 
     What is sent to an address in `allowed` is encrypted for this peer, and only from there may its packets come.
-    `options` are what we give nobody: a keepalive, a preshared key.
+    After `keepalive` seconds without a packet for it an empty one is sent, if any are given. `options` are what we give
+    nobody: a preshared key.
     """
 
     dev: str
     public: PublicKey
     endpoint: str | None
     allowed: tuple[str, ...]
+    keepalive: int = 0
     options: tuple[str, ...] = ()
 
     @property

@@ -71,6 +71,10 @@ VALID: dict[str, tuple[Mapping[str, Any], str, tuple[str, str], Mapping[str, obj
         {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": 0, "Mode": "ipv4"}},
         *("wireguard", SUBNETS, {}),
     ),
+    "wireguard with keepalives": (
+        {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": 25}},
+        *("wireguard", SUBNETS, {"wireguard_keepalive": 25}),
+    ),
     "subnets and nothing else": ({"Backend": {"Type": "alloc"}}, "bridge", SUBNETS, {}),
     "the article's": (
         {
@@ -222,10 +226,21 @@ INVALID: dict[str, tuple[object, str]] = {
     ),
     "an MTU that is too small": ({"Backend": {"Type": "vxlan", "MTU": 50}}, "`net_conf: Backend.MTU` is 50"),
     "direct routing in quotes": ({"Backend": {"Type": "ipip", "DirectRouting": "true"}}, "it must be true or false"),
-    "a preshared key": ({"Backend": {"Type": "wireguard", "PSK": "abc"}}, "podnet's tunnels have no preshared key"),
-    "keepalives": (
-        {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": 25}},
-        "Backend.PersistentKeepaliveInterval is 25; podnet's tunnels keep nothing alive; leave it out",
+    "a preshared key": (
+        {"Backend": {"Type": "wireguard", "PSK": "abc"}},
+        "podnet hands no secret around, so there is no preshared key; leave",
+    ),
+    "keepalives below nought": (
+        {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": -1}},
+        "Backend.PersistentKeepaliveInterval is -1; it must be a whole number, not below 0",
+    ),
+    "keepalives in words": (
+        {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": "25s"}},
+        'Backend.PersistentKeepaliveInterval is "25s"; it must be a whole number',
+    ),
+    "keepalives that come too late": (
+        {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": 65536}},
+        "`net_conf: Backend.PersistentKeepaliveInterval` is 65536; it must be seconds, 0 for never",
     ),
     "wireguard over IPv6": ({"Backend": {"Type": "wireguard", "Mode": "ipv6"}}, "podnet's tunnels have IPv4 outside"),
     "a mode that is none": ({"Backend": {"Type": "wireguard", "Mode": "ipv5"}}, "one of auto, ipv4, ipv6, separate"),
