@@ -32,6 +32,7 @@ from podnet.state import State
 ROOM = 2  # bits by which a subnet's prefix is longer than the network's: there must be room for four
 VXLAN_PORT = 8472  # what Linux's vxlan takes for port 0
 MISSING = object()
+AN_OBJECT = 'it must be an object, like {"Type": "vxlan"}'
 LENGTH = re.compile("0|[1-9][0-9]*")
 
 T = TypeVar("T")
@@ -132,6 +133,8 @@ def _said(value: object) -> str:
             return str(value).lower()
         case str():
             return f'"{value}"'
+        case None:
+            return "null"
         case _:
             return "missing" if value is MISSING else str(value)
 
@@ -231,6 +234,8 @@ def read(where: str, given: object) -> NetConf:
     if not isinstance(given, dict):
         raise ClusterError(f"{where}: it must be a JSON object, or the path of a file that holds one")
     raw, top = _checked(where, given, TOP)
+    if backends := [key for key, value in given.items() if str(key).lower() == "backend" and value is None]:
+        raise Value(where, str(backends[0]), None).refuse(AN_OBJECT)  # flannel takes that for one without a type
     if not top.get("EnableIPv4", True) and not top.get("EnableIPv6", False):
         raise ClusterError(f"{where}: EnableIPv4 and EnableIPv6 are both false; no pod would have an address")
     for name, good in (("EnableIPv4", True), ("EnableIPv6", False)):
@@ -328,7 +333,7 @@ def _backend(where: str, said: Value | None) -> tuple[str, dict[str, tuple[str, 
     if said is None:  # flannel's documentation says vxlan, and its parseBackendType udp
         return _name(BACKENDS["udp"].mode), {}
     if not isinstance(said.value, dict):
-        raise said.refuse('it must be an object, like {"Type": "vxlan"}')
+        raise said.refuse(AN_OBJECT)
     kinds = [value for key, value in said.value.items() if str(key).lower() == "type" and value is not None]
     kind = Value(where, "Backend.Type", kinds[0] if kinds else MISSING)
     known = f"podnet has {', '.join(BACKENDS)}"

@@ -1,7 +1,7 @@
 """flannel's net-conf.json: what is taken, with which defaults, and what is refused, in which words."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -75,6 +75,12 @@ VALID: dict[str, tuple[Mapping[str, Any], str, tuple[str, str], Mapping[str, obj
         {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": 25}},
         *("wireguard", SUBNETS, {"wireguard_keepalive": 25}),
     ),
+    "wireguard with the family it finds": (
+        {"Backend": {"Type": "wireguard", "Mode": "auto"}},
+        "wireguard",
+        SUBNETS,
+        {},
+    ),
     "subnets and nothing else": ({"Backend": {"Type": "alloc"}}, "bridge", SUBNETS, {}),
     "the article's": (
         {
@@ -110,7 +116,12 @@ VALID: dict[str, tuple[Mapping[str, Any], str, tuple[str, str], Mapping[str, obj
         *("udp", SUBNETS, {}),
     ),
     "the smallest IPv6 network": ({"IPv6Network": "2001:cafe::/124"}, "udp", SUBNETS, {}),
-    "a short IPv6 length": ({"IPv6Network": "2001:cafe::/48", "IPv6SubnetLen": 50}, "udp", SUBNETS, {}),
+    "a short IPv6 length": (
+        {"IPv6Network": "2001:cafe::/48", "IPv6SubnetLen": 50, "IPv6SubnetMax": "2001:cafe:0:4000::"},
+        "udp",
+        SUBNETS,
+        {},
+    ),
     "addresses of all zeros, which are none": (
         {"SubnetMin": NONE, "SubnetMax": NONE, "IPv6Network": "2001:cafe::/48", "IPv6SubnetMin": "::"},
         *("udp", SUBNETS, {}),
@@ -206,11 +217,15 @@ INVALID: dict[str, tuple[object, str]] = {
     "a misspelt key": ({"SubnetLenght": 24}, "SubnetLenght is nothing that flannel knows; it knows EnableIPv4"),
     "a key twice": ({"Network": NETWORK, "network": NETWORK}, "Network is given twice"),
     "a backend that is a text": ({"Backend": "vxlan"}, 'Backend is "vxlan"; it must be an object'),
+    "a backend that is null": ({"Backend": None}, "Backend is null; it must be an object"),
     "a backend without a type": ({"Backend": {"VNI": 1}}, "Backend.Type is missing; give one: podnet has vxlan"),
     "an unknown backend": ({"Backend": {"Type": "gre"}}, 'Backend.Type is "gre"; flannel has no such backend'),
     "an empty type": ({"Backend": {"Type": ""}}, "flannel has no such backend"),
     "extension": ({"Backend": {"Type": "extension"}}, "that backend runs commands of your own; podnet has vxlan"),
     "ipsec": ({"Backend": {"Type": "ipsec", "PSK": "x" * 96}}, "that backend needs strongSwan; podnet has vxlan"),
+    "another cloud": ({"Backend": {"Type": "ali-vpc"}}, "that backend speaks to a cloud; podnet has vxlan"),
+    "a third cloud": ({"Backend": {"Type": "aws-vpc"}}, "that backend speaks to a cloud; podnet has vxlan"),
+    "a fourth cloud": ({"Backend": {"Type": "gce"}}, "that backend speaks to a cloud; podnet has vxlan"),
     "a cloud": ({"Backend": {"Type": "tencent-vpc"}}, "that backend speaks to a cloud; podnet has vxlan"),
     "a key of another backend": (
         {"Backend": {"Type": "host-gw", "VNI": 1}},
@@ -242,9 +257,46 @@ INVALID: dict[str, tuple[object, str]] = {
         {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": 65536}},
         "`net_conf: Backend.PersistentKeepaliveInterval` is 65536; it must be seconds, 0 for never",
     ),
+    "a port of wireguard's that is none": (
+        {"Backend": {"Type": "wireguard", "ListenPort": 65536}},
+        "`net_conf: Backend.ListenPort` is 65536; it must be a UDP port",
+    ),
+    "a port of wireguard's in quotes": (
+        {"Backend": {"Type": "wireguard", "ListenPortV6": "51821"}},
+        'Backend.ListenPortV6 is "51821"; it must be a whole number',
+    ),
+    "a VNI in quotes": ({"Backend": {"Type": "vxlan", "VNI": "1"}}, 'Backend.VNI is "1"; it must be a whole number'),
+    "a prefix of MACs that is none": (
+        {"Backend": {"Type": "vxlan", "MacPrefix": 14}},
+        "Backend.MacPrefix is 14; it must be a text, in quotes",
+    ),
+    "a name that is none": ({"Backend": {"Type": "vxlan", "Name": 1}}, "Backend.Name is 1; it must be a text"),
+    "nftables in quotes": ({"EnableNFTables": "true"}, 'EnableNFTables is "true"; it must be true or false'),
+    "a last IPv6 subnet that is none": ({"IPv6SubnetMax": 1}, "IPv6SubnetMax is 1; it must be a text, in quotes"),
     "wireguard over IPv6": ({"Backend": {"Type": "wireguard", "Mode": "ipv6"}}, "podnet's tunnels have IPv4 outside"),
     "a mode that is none": ({"Backend": {"Type": "wireguard", "Mode": "ipv5"}}, "one of auto, ipv4, ipv6, separate"),
 }
+
+
+def test_every_key_and_backend_has_an_example_that_is_taken_and_one_that_is_refused() -> None:
+    """What podnet has none of is only refused, and what flannel has no limits for only taken."""
+    taken = {word for said, *_ in VALID.values() for word in words_of(said)}
+    refused = {word for said, _ in INVALID.values() for word in words_of(said)}
+    for word in (*net_conf.TOP, "Type", *(key for each in net_conf.BACKENDS.values() for key in each.keys)):
+        assert word in taken, f"{word} is in no valid example"
+        assert word in refused, f"{word} is in no invalid example"
+    assert {*net_conf.BACKENDS} <= taken
+    assert {*net_conf.NOT_OURS} <= refused
+    assert min(len(VALID), len(INVALID)) >= 40
+
+
+def words_of(said: object) -> Iterator[str]:
+    """Take keys and texts out of an example."""
+    for key, value in said.items() if isinstance(said, dict) else ():
+        yield key
+        if isinstance(value, str):
+            yield value
+        yield from words_of(value)
 
 
 @pytest.mark.parametrize("name", INVALID)
