@@ -27,6 +27,10 @@ def moves(me: Node, have: State, mine: Marks) -> Iterator[str]:
     for netns, pod in have.pods.items():
         if of(ANY_NETNS, netns) == mine:
             held |= {item.address.ip for item in pod.addresses if item.scope == "global"}
+    # Where the network has not come up after a boot, this is what there is.
+    for item in have.reservations:
+        if item.network == mine.alias and of(ANY_NETNS, item.container) == mine:
+            held.add(item.address)
     resized = {subnet.prefixlen for subnet in subnets} - {me.pod_subnet.prefixlen}
     strange = sorted(ip for ip in held if (resized or ip not in me.pod_subnet) and not ip.is_link_local)
     if strange:

@@ -1,6 +1,7 @@
 """Who runs with another subnet than it is allotted, and who is known to, by its peers' tables alone."""
 
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from podnet.cluster import Cluster
 from podnet.keys import resolve
 from podnet.operations.telling import Told
 from podnet.renumbering import moves, stale
-from podnet.state import Address, State
+from podnet.state import Address, Reservation, State
 
 BACKENDS: Mapping[str, Mapping[str, Any]] = {
     "vxlan": {"Type": "vxlan"},
@@ -85,6 +86,18 @@ def test_a_host_with_few_words_names_what_to_write_down() -> None:
     assert [*moves(me, State(), after.marks)] == []
     given = cluster("ac", BACKENDS["vxlan"], c="10.244.2.0/24")
     assert [*moves(given.node("c"), running(before, "c"), given.marks)] == []
+
+
+def test_a_host_that_has_not_come_up_knows_its_subnet_all_the_same() -> None:
+    """By what it has written down of its pods' addresses, which stays over a boot."""
+    before, after = (cluster(names, BACKENDS["vxlan"]) for names in ("abc", "ac"))
+    booted = State(reservations=running(before, "c").reservations)
+    (said,) = moves(after.node("c"), booted, after.marks)
+    assert said.startswith(
+        "it would be allotted 10.244.2.0/24, and runs with 10.244.3.2, 10.244.3.3, 10.244.3.4, ...; "
+    )
+    box = State(reservations=frozenset({Reservation("podnet", IPv4Address("10.244.3.9"), "a container's")}))
+    assert [*moves(after.node("c"), box, after.marks)] == []
 
 
 def test_one_host_that_would_move_holds_all_others_back() -> None:
