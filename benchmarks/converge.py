@@ -112,7 +112,7 @@ def measure(found: Found, place: Place, name: str, commands: list[Command]) -> N
     """Run a way, and see in the first round that it has done it."""
     watched = not found.costs[name]
     before = asked(place) if watched else {}
-    cost = run(commands, after=masters(place), watched=watched)
+    cost = run(commands, after=lambda: masters(place), watched=watched)
     found.costs[name].append(cost)
     print(f"  {name}: {cost.seconds:.2f} s", file=sys.stderr)
     if watched:

@@ -1,6 +1,7 @@
 """What `make bench` writes into the docs: tables and pictures of what was measured."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -94,6 +95,16 @@ def test_a_command_that_fails_ends_the_measurement_with_its_words() -> None:
     """Who has done less has not done it."""
     with pytest.raises(SystemExit, match=r"ended with 3:\nno such luck"):
         run([Command(["sh", "-c", "echo no such luck; exit 3"])])
+
+
+def test_what_a_command_has_left_is_looked_for_after_it(tmp_path: Path) -> None:
+    """Ansible's masters of ssh would otherwise be waited for until they give up, a minute each time."""
+    left = tmp_path / "socket"
+    run(
+        [Command(["touch", left])],
+        after=lambda: [Command(["rm", path]) for path in tmp_path.iterdir()],
+    )
+    assert not left.exists()
 
 
 def test_what_is_compared_with_is_of_one_release_each() -> None:
