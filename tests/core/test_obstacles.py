@@ -182,6 +182,26 @@ def test_containers_of_others_keep_the_bridge_that_they_hang_on() -> None:
         assert obstacles(want, kernel.see(want), None, "node1", cut_off=True) == []
 
 
+def test_who_runs_in_a_pod_keeps_it() -> None:
+    """A container that was started inside, or a server: a teardown, and an apply without the pod, name it."""
+    want = modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1"))
+    inside = {"podnet-pod1": ("nginx (4711)",), "podnet7-pod1": ("nc (12)",)}
+    have = replace(applied(want).see(want), running=inside)
+    assert obstacles(want, have, CLUSTER, "node1") == []
+    fewer = replace(want, pods={"podnet-pod2": want.pods["podnet-pod2"]})
+    for gone in (State(), fewer):
+        (reason,) = obstacles(gone, have, None, "node1")
+        assert reason == (
+            "the pod podnet-pod1 would be removed, and nginx (4711) would be cut off, which podnet did not start: "
+            "somebody's container or server; end that first (ip netns pids podnet-pod1), or say `cut_off: True` as data "
+            "of this host"
+        )
+        assert obstacles(gone, have, None, "node1", cut_off=True) == []
+    crowd = replace(have, running={"podnet-pod1": tuple(f"nginx ({i})" for i in range(9))})
+    (reason,) = obstacles(State(), crowd, None, "node1")
+    assert "and nginx (0), nginx (1), nginx (2), nginx (3), nginx (4) and 4 more would be cut off" in reason
+
+
 def test_containers_of_others_keep_the_way_that_they_hang_on() -> None:
     """The plugin ptp gives each cable an address of the node's subnet; pods of ours have none on the host."""
     want = modes.wanted(proxy_arp, CLUSTER, CLUSTER.node("node1"))

@@ -82,6 +82,25 @@ def test_a_container_is_not_cut_off_unless_it_may_be(at: At, mode: str) -> None:
     called(at, "node1", "DEL", "box")
 
 
+def test_who_runs_in_a_pod_is_not_cut_off_unless_it_may_be(at: At) -> None:
+    """Neither by a teardown nor by an apply without the pod, which name it; other hosts are done with."""
+    at.into("vxlan")
+    at.sh("node1", "systemd-run --quiet --unit=inside ip netns exec podnet-pod1 sleep infinity")
+    inside = "cat /proc/$(ip netns pids podnet-pod1)/comm; ip netns pids podnet-pod1"
+    until(lambda: at.try_sh("node1", inside).out.startswith("sleep\n"), 10, "sleep runs in the pod")
+    _, pid = at.sh("node1", inside).split()
+    words = f"the pod podnet-pod1 would be removed, and sleep ({pid}) would be cut off, which podnet did not start"
+    assert at.into("vxlan").unchanged == ALL
+    without = at.apply(inventory=asking(at, ["pod2"]))
+    assert (without.failed, words in without.log) == ({"node1"}, True), without.log
+    refused = at.apply("deploys/teardown.py")
+    assert (refused.failed, words in refused.log) == ({"node1"}, True), refused.log
+    assert at.differences("node1") == []
+    assert at.apply("deploys/teardown.py", "--data", "cut_off=true").code == 0
+    at.sh("node1", "kill -0 $(systemctl show --property=MainPID --value inside); systemctl stop inside")
+    assert at.sh("node1", "ip netns") == ""
+
+
 CROWD, MORE, PARALLEL = 200, 40, 16
 PODS = {"pod1": "10.244.1.2", "pod2": "10.244.1.3", **{f"late{i}": f"10.244.1.{i}" for i in range(237, 255)}}
 ROOM = 253
