@@ -193,8 +193,8 @@ def test_who_runs_in_a_pod_keeps_it() -> None:
         (reason,) = obstacles(gone, have, None, "node1")
         assert reason == (
             "the pod podnet-pod1 would be removed, and nginx (4711) would be cut off, which podnet did not start: "
-            "somebody's container or server; end that first (ip netns pids podnet-pod1), or say `cut_off: True` as data "
-            "of this host"
+            "somebody's container or server; end that first (ip netns pids podnet-pod1), or say `cut_off: True` as "
+            "data of this host"
         )
         assert obstacles(gone, have, None, "node1", cut_off=True) == []
     crowd = replace(have, running={"podnet-pod1": tuple(f"nginx ({i})" for i in range(9))})
