@@ -1,9 +1,32 @@
 """Processes in namespaces of ours that are to go: somebody's server, or a container that was started inside a pod."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+from podnet.facts.reading import HEADING, strictly
 from podnet.marks import NAME
+
+
+class Processes(FactBase[Mapping[str, tuple[str, ...]] | None]):
+    """Who runs in which of our namespaces, by its name; those that `stay` are not looked into.
+
+    .. code:: python
+
+        inside = host.get_fact(Processes, stay=["podnet-pod2"])
+        assert "podnet-pod1" not in inside
+    """
+
+    @override
+    def command(self, stay: Sequence[str] = ()) -> str:
+        return f"set -eu; echo '{HEADING}'\n{script(stay)}"
+
+    @override
+    def process(self, output: list[str]) -> Mapping[str, tuple[str, ...]] | None:
+        with strictly("the list of processes"):
+            return parse([line for line in output if line != HEADING])
 
 
 def script(stay: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from ipaddress import IPv4Interface
 
 from podnet import nics
 from podnet.allotment import containers
+from podnet.attachments import MADE
 from podnet.cluster import Cluster, Node
 from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, STORE, SUBNET_ENV, Marks, of, of_place
 from podnet.ownership import marked, owned
@@ -178,10 +179,12 @@ def _attached(want: State, have: State, mine: Marks) -> Iterator[str]:
     for what, dev in sorted(hanging):
         if dev not in devices:
             gone.setdefault(what, []).append(dev)
+    made = any(item.network == mine.alias and item.container.startswith(MADE) for item in have.reservations)
+    also = " (those of `cni_pods` go by deploys/pods_cni.py, once the inventory names none)" if made else ""
     for what, devs in gone.items():
         yield (
             f"{what} would be removed, and {', '.join(devs)} would be cut off, which podnet did not make: somebody's "
-            "containers or VMs; remove those first, or say `cut_off: True` as data of this host"
+            f"containers or VMs; remove those first{also}, or say `cut_off: True` as data of this host"
         )
 
 

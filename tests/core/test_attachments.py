@@ -1,11 +1,13 @@
 """What CNI plugins are told, by whom and in which order: the scripts are run with plugins that only write down."""
 
 import base64
+import inspect
 import json
 import os
 import re
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ from podnet.errors import ClusterError
 from podnet.facts.cni import Attachments, parse, script
 from podnet.inventory import read
 from podnet.marks import CONFLIST
+from podnet.operations import cni
+from podnet.operations.writing import Refusal
 from podnet.state import File
 from tests.core import goldens
 from tests.core.examples import cluster, hosts
@@ -518,6 +522,27 @@ def test_an_answer_that_is_not_whole_is_no_empty_list(damage: tuple[str, str]) -
     """Taken for one, containers would be attached twice."""
     with pytest.raises(FactProcessError, match="the list of attachments is not as expected"):
         Attachments().process(re.sub(*damage, ANSWER, count=1).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked", "sentence"),
+    [
+        (cni.pods, {"names": "web"}, "`names` is 'web'; it must be a list of names"),
+        (cni.pods, {"names": ["web"], "network": "mine"}, "`network` is 'mine'; it must be `podnet`"),
+        (cni.attach, {"container": "c1", "netns": "web"}, "`netns` is 'web'; it must be a path"),
+        (cni.detach, {"container": "a b"}, "`container` is 'a b'; it must be an id"),
+        (cni.detach, {"container": "pods_cni.web"}, "`container` is 'pods_cni.web'; ids that begin so"),
+        (cni.detach, {"container": "c1", "network": "x;y"}, "`network` is 'x;y'"),
+        (cni.detach, {"container": "c1", "ifname": "*"}, "`ifname` is '*'"),
+    ],
+)
+def test_what_cannot_be_is_refused_without_asking_a_host(
+    operation: Callable[..., Any], asked: dict[str, object], sentence: str
+) -> None:
+    """There is none here that could be asked."""
+    (refusal,) = inspect.unwrap(operation)(**asked)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason.startswith(f"nothing was changed: {sentence}")
 
 
 DAMAGED = [

@@ -630,7 +630,18 @@ def test_a_setting_without_a_value_is_an_error(said: str) -> None:
 
 @pytest.mark.parametrize(
     "fact",
-    [*FACTS, chains.Chains, fous.Fous, keys.Keys, kinds.Kinds, node.Node, peers.Peers, pods.Pods, sysctls.Sysctls],
+    [
+        *FACTS,
+        chains.Chains,
+        fous.Fous,
+        keys.Keys,
+        kinds.Kinds,
+        node.Node,
+        peers.Peers,
+        pods.Pods,
+        processes.Processes,
+        sysctls.Sysctls,
+    ],
     ids=lambda f: f.__name__,
 )
 def test_a_fact_that_was_not_read_is_no_table(fact: type[FactBase[Any]]) -> None:

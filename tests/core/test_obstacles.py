@@ -10,7 +10,7 @@ from podnet.batch import sections
 from podnet.modes import proxy_arp, vxlan
 from podnet.obstacles import obstacles
 from podnet.plan import plan
-from podnet.state import Address, Bridge, Nic, Port, State, Veth, Vxlan
+from podnet.state import Address, Bridge, Nic, Port, Reservation, State, Veth, Vxlan
 from tests.core.examples import cluster
 from tests.core.kernel import Kernel, host
 
@@ -179,7 +179,17 @@ def test_containers_of_others_keep_the_bridge_that_they_hang_on() -> None:
     for want in (State(), modes.wanted(proxy_arp, CLUSTER, CLUSTER.node("node1"))):
         (reason,) = obstacles(want, kernel.see(want), None, "node1")
         assert reason.startswith("cni0 would be removed, and veth01234567 would be cut off, which podnet did not make")
+        assert "cni_pods" not in reason
         assert obstacles(want, kernel.see(want), None, "node1", cut_off=True) == []
+
+
+def test_who_names_cni_pods_is_told_how_they_go() -> None:
+    """Plugins have made their cables, as those of any container; whose they are the store tells."""
+    kernel = applied(modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1")))
+    plugged(kernel)
+    kernel.put("reservations", Reservation("podnet", IPv4Address("10.244.1.9"), "pods_cni.web"))
+    (reason,) = obstacles(State(), kernel.see(State()), None, "node1")
+    assert "remove those first (those of `cni_pods` go by deploys/pods_cni.py, once the inventory names none)" in reason
 
 
 def test_who_runs_in_a_pod_keeps_it() -> None:

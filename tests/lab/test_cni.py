@@ -92,9 +92,11 @@ def test_who_runs_in_a_pod_is_not_cut_off_unless_it_may_be(at: At) -> None:
     words = f"the pod podnet-pod1 would be removed, and sleep ({pid}) would be cut off, which podnet did not start"
     assert at.into("vxlan").unchanged == ALL
     without = at.apply(inventory=asking(at, ["pod2"]))
-    assert (without.failed, words in without.log) == ({"node1"}, True), without.log
+    assert without.failed == {"node1"}
+    assert words in without.log
     refused = at.apply("deploys/teardown.py")
-    assert (refused.failed, words in refused.log) == ({"node1"}, True), refused.log
+    assert refused.failed == {"node1"}
+    assert words in refused.log
     assert at.differences("node1") == []
     assert at.apply("deploys/teardown.py", "--data", "cut_off=true").code == 0
     at.sh("node1", "kill -0 $(systemctl show --property=MainPID --value inside); systemctl stop inside")
