@@ -242,7 +242,7 @@ def _entries(table: str, body: str) -> Iterator[tuple[list[str], dict[str, str]]
 
 def _permanent(entry: dict[str, Any]) -> Iterator[tuple[list[str], dict[str, str]]]:
     """Leave out what a bridge has learnt, which is of the moment, and the groups that the kernel makes of addresses."""
-    if entry.get("state") == "permanent" and not entry["mac"].startswith(SOLICITED):
+    if entry.get("state") in {"permanent", "static"} and not entry["mac"].startswith(SOLICITED):
         words = [entry["mac"], entry["ifname"], entry.get("master", ""), str(entry.get("vlan", ""))]
         yield ["fdb", *filter(None, [*words, *entry.get("flags", [])])], {}
 

@@ -16,6 +16,8 @@ FAR = 62
 STORE = "/var/lib/cni/networks/podnet"
 KEPT, RESULTS = "/var/lib/cni/podnet", "/var/lib/cni/results"
 PODS = ("web", "db")
+IFLINK = "ip netns exec web cat /sys/class/net/eth0/iflink"
+"""The number of the host's end of a pod's cable."""
 DEPLOY = "deploys/pods_cni.py"
 
 
@@ -248,7 +250,7 @@ def test_a_container_of_podmans_is_attached_while_it_runs(vxlan_alone: At, tmp_p
 @pytest.mark.parametrize(
     "damage",
     [
-        'n=$(ip netns exec web cat /sys/class/net/eth0/iflink); ip link del $(ip -o link | sed -n "s/^$n: \\(.*\\)@.*/\\1/p")',
+        f"ip link del $(grep -lx $({IFLINK}) /sys/class/net/*/ifindex | cut -d / -f 5)",
         "ip -n web addr del $(ip -n web -o -4 addr show eth0 | awk '{print $4}') dev eth0",
         "ip netns del web",
         f": >{KEPT}/podnet-pods_cni.web-eth0/of",
