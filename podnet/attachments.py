@@ -432,5 +432,5 @@ def reason(said: str) -> str:
 
 
 def _subnets(text: str) -> str:
-    ipams = [plugin["ipam"] for plugin in json.loads(text)["plugins"] if "ipam" in plugin]
+    ipams = [plugin["ipam"] for plugin in json.loads(text)["plugins"] if plugin.get("ipam")]
     return ", ".join(sorted({each["subnet"] for ipam in ipams for ranges in ipam.get("ranges", []) for each in ranges}))
