@@ -316,7 +316,7 @@ def vni(field: Field) -> int:
 
 def cut_off(field: Field) -> bool:
     """Take whether containers of others' may lose their network."""
-    return _truth(field, "containers that others have put beside podnet's pods may be cut off")
+    return _truth(field, "containers that others have put beside podnet's pods, or run in them, may be cut off")
 
 
 def _port(field: Field) -> int:

@@ -5,6 +5,7 @@ from ipaddress import IPv4Interface
 
 from podnet import nics, renumbering
 from podnet.allotment import containers
+from podnet.attachments import MADE
 from podnet.cluster import Cluster, Node
 from podnet.marks import (
     ANY_ALIAS,
@@ -22,6 +23,8 @@ from podnet.ownership import marked, of_flannels, owned
 from podnet.remake import rivals, wire
 from podnet.state import Bridge, Device, File, Link, Reservation, State, Symlink, Wireguard
 
+TOLD = 5
+"""Processes of a pod that are named."""
 HOST_ROUTE = 32  # bits of a prefix that is a single address
 PACKAGES = {"wg": "wireguard-tools", "ethtool": "ethtool"}
 """Tools that only some modes need, and the packages that hold them."""
@@ -30,14 +33,14 @@ PACKAGES = {"wg": "wireguard-tools", "ethtool": "ethtool"}
 def obstacles(want: State, have: State, cluster: Cluster | None, name: str, *, cut_off: bool = False) -> list[str]:
     """Say why this host cannot become `want`: what it lacks, and what of a stranger's is in the way.
 
-    With `cut_off` containers that others have put beside our pods may lose their network.
+    With `cut_off` containers that others have put beside our pods, or run in them, may lose their network.
     """
     mine = cluster.marks if cluster else FIRST
     found = [*_lacking(have), *_strange_devices(want, have, mine), *_claims(want, have, mine)]
     found += [*_rivals(want, have, mine), *_strange_routes(want, have, mine)]
     found += (claimed := [*_subnet_env(want, have, mine)])
     found += strange_files(want.files, have.files, known=bool(claimed) or marked(have, mine))
-    found += () if cut_off else _attached(want, have, mine)
+    found += () if cut_off else [*_attached(want, have, mine), *_running(want, have, mine)]
     found += nics.obstacles(want, have, mine, cluster.node(name).uplink if cluster else None)
     if cluster is not None:
         found += [
@@ -202,11 +205,28 @@ def _attached(want: State, have: State, mine: Marks) -> Iterator[str]:
     for what, dev in sorted(hanging):
         if dev not in devices:
             gone.setdefault(what, []).append(dev)
+    made = any(item.network == mine.alias and item.container.startswith(MADE) for item in have.reservations)
+    also = " (those of `cni_pods` go by deploys/pods_cni.py, once the inventory names none)" if made else ""
     for what, devs in gone.items():
         yield (
             f"{what} would be removed, and {', '.join(devs)} would be cut off, which podnet did not make: somebody's "
-            "containers or VMs; remove those first, or say `cut_off: True` as data of this host"
+            f"containers or VMs; remove those first{also}, or say `cut_off: True` as data of this host"
         )
+
+
+def _running(want: State, have: State, mine: Marks) -> Iterator[str]:
+    """Find pods that are to go while somebody runs in them: podnet itself leaves no process there.
+
+    The kernel would let them run on, in a namespace without a name and without a way out.
+    """
+    for netns, processes in sorted(have.running.items()):
+        if of(ANY_NETNS, netns) == mine and netns not in want.pods:
+            more = f" and {len(processes) - TOLD} more" if len(processes) > TOLD else ""
+            yield (
+                f"the pod {netns} would be removed, and {', '.join(processes[:TOLD])}{more} would be cut off, which "
+                f"podnet did not start: somebody's container or server; end that first (ip netns pids {netns}), or say "
+                "`cut_off: True` as data of this host"
+            )
 
 
 def _moves_away(reserved: Reservation, want: State) -> bool:

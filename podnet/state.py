@@ -565,7 +565,7 @@ class State:
     has not loaded that nobody loads by using them, `firewall` what the host filters with, `folders` which programs'
     folders there are. `keys` are the private keys that we left on the host: for each the mark of its cluster, and its
     public key, or nothing if it is damaged. `last_reserved` is for each CNI network the address that host-local gave
-    last.
+    last. `running` are the processes in namespaces that are to go, by the names of these.
     """
 
     links: frozenset[Link] = frozenset()
@@ -590,6 +590,7 @@ class State:
     folders: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(default_factory=dict)
     last_reserved: Mapping[str, IPv4Address] = field(default_factory=dict)
+    running: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pods: Mapping[str, "State"] = field(default_factory=dict)
 
     def __or__(self, other: "State") -> "State":
@@ -630,7 +631,7 @@ class State:
         )
 
 
-SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall", "folders", "keys", "last_reserved"})
+SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall", "folders", "keys", "last_reserved", "running"})
 """What is asked beside the tables, and never wanted."""
 
 TABLES = tuple(table.name for table in fields(State) if table.name not in SEEN_ONLY | {"pods"})

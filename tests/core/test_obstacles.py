@@ -10,7 +10,7 @@ from podnet.batch import sections
 from podnet.modes import proxy_arp, vxlan
 from podnet.obstacles import obstacles
 from podnet.plan import plan
-from podnet.state import Address, Bridge, Nic, Port, State, Veth, Vxlan
+from podnet.state import Address, Bridge, Nic, Port, Reservation, State, Veth, Vxlan
 from tests.core.examples import cluster
 from tests.core.kernel import Kernel, host
 
@@ -179,7 +179,37 @@ def test_containers_of_others_keep_the_bridge_that_they_hang_on() -> None:
     for want in (State(), modes.wanted(proxy_arp, CLUSTER, CLUSTER.node("node1"))):
         (reason,) = obstacles(want, kernel.see(want), None, "node1")
         assert reason.startswith("cni0 would be removed, and veth01234567 would be cut off, which podnet did not make")
+        assert "cni_pods" not in reason
         assert obstacles(want, kernel.see(want), None, "node1", cut_off=True) == []
+
+
+def test_who_names_cni_pods_is_told_how_they_go() -> None:
+    """Plugins have made their cables, as those of any container; whose they are the store tells."""
+    kernel = applied(modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1")))
+    plugged(kernel)
+    kernel.put("reservations", Reservation("podnet", IPv4Address("10.244.1.9"), "pods_cni.web"))
+    (reason,) = obstacles(State(), kernel.see(State()), None, "node1")
+    assert "remove those first (those of `cni_pods` go by deploys/pods_cni.py, once the inventory names none)" in reason
+
+
+def test_who_runs_in_a_pod_keeps_it() -> None:
+    """A container that was started inside, or a server: a teardown, and an apply without the pod, name it."""
+    want = modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1"))
+    inside = {"podnet-pod1": ("nginx (4711)",), "podnet7-pod1": ("nc (12)",)}
+    have = replace(applied(want).see(want), running=inside)
+    assert obstacles(want, have, CLUSTER, "node1") == []
+    fewer = replace(want, pods={"podnet-pod2": want.pods["podnet-pod2"]})
+    for gone in (State(), fewer):
+        (reason,) = obstacles(gone, have, None, "node1")
+        assert reason == (
+            "the pod podnet-pod1 would be removed, and nginx (4711) would be cut off, which podnet did not start: "
+            "somebody's container or server; end that first (ip netns pids podnet-pod1), or say `cut_off: True` as "
+            "data of this host"
+        )
+        assert obstacles(gone, have, None, "node1", cut_off=True) == []
+    crowd = replace(have, running={"podnet-pod1": tuple(f"nginx ({i})" for i in range(9))})
+    (reason,) = obstacles(State(), crowd, None, "node1")
+    assert "and nginx (0), nginx (1), nginx (2), nginx (3), nginx (4) and 4 more would be cut off" in reason
 
 
 def test_containers_of_others_keep_the_way_that_they_hang_on() -> None:

@@ -59,7 +59,7 @@ PUBLIC = [
 ] + [importlib.import_module(f"podnet.{path.stem}") for path in CORE if path.parent.name == "podnet"]
 FACTS_READ = sorted(path.stem for path in (ROOT / "facts").glob("*.py") if path.stem not in {"__init__", "reading"})
 SHARED = {"writing", "telling", "ending"}  # what operations have in common
-CAPABILITIES = {"kinds"}  # what a kernel can do, which nobody writes
+CAPABILITIES = {"kinds", "processes"}  # what a kernel can do, and who runs on it, which nobody writes
 BESIDE_MODES = {"rules", "cni"}  # what deploys may say, and no mode does
 TABLES_READ = sorted(set(FACTS_READ) - CAPABILITIES)
 KINDS = {kind.KIND for kind in vars(types).values() if isinstance(kind, type) and issubclass(kind, types.Device)}
