@@ -55,7 +55,7 @@ def apply(mode: Mode) -> OperationMeta:
     if nodes(want):
         keys(name="podnet: keys", want=want, cluster=cluster, mode=mode)
     name = f"podnet: {mode.__name__.rpartition('.')[2]}"
-    return converge(name=name, want=want, cluster=cluster, cut_off=cluster.node(host.name).cut_off, mode=mode)
+    return converge(name=name, want=want, cluster=cluster, mode=mode)
 
 
 def teardown() -> OperationMeta:
@@ -118,7 +118,7 @@ def converge(
     + cluster: what the host is checked against before it is changed: uplink, address, overlaps
     + mine: whose things are to be as `want` says, if no cluster is given; podnet.marks.Marks(vni), or None, where that
       is whose the host says there are
-    + cut_off: whether containers that others have put beside our pods may lose their network
+    + cut_off: whether containers that others have put beside our pods may lose their network, whatever the cluster says
     + mode: what has computed `want`, and does so anew for pods whose addresses containers have
 
     **Example:**
@@ -143,7 +143,7 @@ def converge(
     if cluster is not None:
         want = boot.fitted(want, cluster, cluster.node(host.name), have)
         reasons += telling.renumbered()
-    if reasons := obstacles(want, have, cluster, host.name, cut_off=cut_off) + reasons:
+    if reasons := obstacles(want, have, cluster, host.name, mine, cut_off=cut_off) + reasons:
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return
     todo = plan(want, have, mine)

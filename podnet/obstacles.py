@@ -1,7 +1,7 @@
 """What on a host itself stands in the way: found in its tables, before anything is changed on it."""
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv4Network
 
 from podnet import nics, renumbering
 from podnet.allotment import containers
@@ -21,7 +21,7 @@ from podnet.marks import (
 )
 from podnet.ownership import marked, of_flannels, owned
 from podnet.remake import rivals, wire
-from podnet.state import Bridge, Device, File, Link, Reservation, State, Symlink, Wireguard
+from podnet.state import Address, Bridge, Device, File, Link, Reservation, State, Symlink, Wireguard
 
 TOLD = 5
 """Processes of a pod that are named."""
@@ -30,12 +30,16 @@ PACKAGES = {"wg": "wireguard-tools", "ethtool": "ethtool"}
 """Tools that only some modes need, and the packages that hold them."""
 
 
-def obstacles(want: State, have: State, cluster: Cluster | None, name: str, *, cut_off: bool = False) -> list[str]:
+def obstacles(
+    want: State, have: State, cluster: Cluster | None, name: str, mine: Marks = FIRST, *, cut_off: bool = False
+) -> list[str]:
     """Say why this host cannot become `want`: what it lacks, and what of a stranger's is in the way.
 
-    With `cut_off` containers that others have put beside our pods, or run in them, may lose their network.
+    Without a cluster, `mine` says whose things are to become that. With `cut_off`, here or as the host's data,
+    containers that others have put beside our pods, or run in them, may lose their network.
     """
-    mine = cluster.marks if cluster else FIRST
+    mine = cluster.marks if cluster else mine
+    cut_off = cut_off or (cluster is not None and cluster.node(name).cut_off)
     found = [*_lacking(have), *_strange_devices(want, have, mine), *_claims(want, have, mine)]
     found += [*_rivals(want, have, mine), *_strange_routes(want, have, mine)]
     found += (claimed := [*_subnet_env(want, have, mine)])
@@ -190,17 +194,11 @@ def _attached(want: State, have: State, mine: Marks) -> Iterator[str]:
     ours = owned(want, have, mine)
     devices = {link.dev for link in ours.links}
     bridges = {link.dev for link in ours.links if isinstance(link, Bridge)} - {link.dev for link in want.links}
-    subnets = {route.to for route in ours.routes - want.routes if route.kind == "blackhole"}
     hanging = {(port.bridge, port.dev) for port in have.ports if port.bridge in bridges}
     if any(_moves_away(item, want) for item in containers(have.reservations) if item.network == mine.alias):
         stay = {link.dev for link in ours.links if isinstance(link, Bridge)} - bridges
         hanging |= {(f"the subnet of {port.bridge}", port.dev) for port in have.ports if port.bridge in stay}
-    hanging |= {
-        (f"the way to {subnet}", item.dev)
-        for item in have.addresses
-        for subnet in subnets
-        if item.address.ip in subnet and item.address.network.prefixlen == HOST_ROUTE
-    }
+    hanging |= {(f"the way to {subnet}", item.dev) for item, subnet in _losing_their_way(want, have, ours)}
     gone: dict[str, list[str]] = {}
     for what, dev in sorted(hanging):
         if dev not in devices:
@@ -212,6 +210,14 @@ def _attached(want: State, have: State, mine: Marks) -> Iterator[str]:
             f"{what} would be removed, and {', '.join(devs)} would be cut off, which podnet did not make: somebody's "
             f"containers or VMs; remove those first{also}, or say `cut_off: True` as data of this host"
         )
+
+
+def _losing_their_way(want: State, have: State, ours: State) -> Iterator[tuple[Address, IPv4Network]]:
+    """Find addresses that the plugin ptp has given to cables in a subnet of the node's which is to go."""
+    subnets = {route.to for route in ours.routes - want.routes if route.kind == "blackhole"}
+    for item in have.addresses:
+        if item.address.network.prefixlen == HOST_ROUTE:
+            yield from ((item, subnet) for subnet in subnets if item.address.ip in subnet)
 
 
 def _running(want: State, have: State, mine: Marks) -> Iterator[str]:
@@ -280,12 +286,14 @@ def _underlay(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[
 def _overlaps(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[str]:
     """A stranger's network inside the pods' would take their packets, docker0's for example.
 
-    The CNI plugin ptp gives the gateway's address to the host's end of each container's cable.
+    The CNI plugin ptp gives the gateway's address to the host's end of each container's cable. Where that is another
+    one now, the container is what `_attached` is about.
     """
-    ours = {link.dev for link in owned(want, have, cluster.marks).links}
-    gateway = IPv4Interface(me.gateway.ip)
+    ours = owned(want, have, cluster.marks)
+    devices = {link.dev for link in ours.links}
+    gateways = {IPv4Interface(me.gateway.ip), *(item.address for item, _ in _losing_their_way(want, have, ours))}
     for item in sorted(have.addresses, key=lambda item: item.key):
-        if item.dev not in ours and item.address != gateway and item.address.network.overlaps(cluster.network):
+        if item.dev not in devices and item.address not in gateways and item.address.network.overlaps(cluster.network):
             yield (
                 f"`network` {cluster.network} overlaps {item.address} of the device {item.dev}, which is not podnet's; "
                 "choose another network for one of them"

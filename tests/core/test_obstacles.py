@@ -1,12 +1,13 @@
 """What on a host stands in the way is found before anything is changed, and told with a way out."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
 from podnet import modes
 from podnet.batch import sections
+from podnet.marks import FIRST, Marks
 from podnet.modes import proxy_arp, vxlan
 from podnet.obstacles import obstacles
 from podnet.plan import plan
@@ -157,18 +158,18 @@ def test_an_uplink_whose_address_is_leased_is_no_obstacle() -> None:
     assert found(kernel) == []
 
 
-def applied(want: State) -> Kernel:
+def applied(want: State, mine: Marks = FIRST) -> Kernel:
     """Return a host that holds this."""
     kernel = host()
-    for section in sections(plan(want, kernel.see(want))):
+    for section in sections(plan(want, kernel.see(want), mine)):
         kernel.run(section)
     return kernel
 
 
-def plugged(kernel: Kernel) -> None:
+def plugged(kernel: Kernel, bridge: str = "cni0") -> None:
     """Put a container of somebody else's beside the pods, as the CNI plugin bridge does."""
     kernel.add_link(Veth("veth01234567", 1450, "", "02:00:00:00:00:09", alias=""))
-    kernel.put("ports", Port("veth01234567", "cni0", hairpin=True))
+    kernel.put("ports", Port("veth01234567", bridge, hairpin=True))
 
 
 def test_containers_of_others_keep_the_bridge_that_they_hang_on() -> None:
@@ -222,3 +223,44 @@ def test_containers_of_others_keep_the_way_that_they_hang_on() -> None:
     assert obstacles(want, kernel.see(want), CLUSTER, "node1") == []
     (reason,) = obstacles(State(), kernel.see(State()), None, "node1")
     assert reason.startswith("the way to 10.244.1.0/24 would be removed, and veth01234567 would be cut off")
+
+
+def test_a_teardown_looks_after_the_cluster_that_it_takes_away() -> None:
+    """On a host of two, containers of the other one hinder nobody, and its own are not cut off unasked."""
+    seventh = replace(CLUSTER, vni=7)
+    kernel = applied(modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1")))
+    plugged(kernel)
+    assert obstacles(State(), kernel.see(State()), None, "node1", seventh.marks) == []
+    want = modes.wanted(vxlan, seventh, seventh.node("node1"))
+    kernel = applied(want, seventh.marks)
+    plugged(kernel, "cni.7")
+    assert obstacles(State(), kernel.see(State()), None, "node1") == []
+    (reason,) = obstacles(State(), kernel.see(State()), None, "node1", seventh.marks)
+    assert reason.startswith("cni.7 would be removed, and veth01234567 would be cut off")
+
+
+def test_the_inventorys_word_holds_wherever_the_cluster_is_given() -> None:
+    """Keys are looked after by the same rules as what follows, and so is a deploy of one's own."""
+    me = replace(CLUSTER.node("node1"), cut_off=True)
+    allowed = replace(CLUSTER, nodes=(me, *CLUSTER.nodes[1:]))
+    kernel = applied(modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1")))
+    plugged(kernel)
+    want = modes.wanted(proxy_arp, CLUSTER, CLUSTER.node("node1"))
+    assert any("would be cut off" in line for line in obstacles(want, kernel.see(want), CLUSTER, "node1"))
+    assert obstacles(want, kernel.see(want), allowed, "node1") == []
+
+
+def test_cables_that_lose_their_way_are_told_once_and_may_be_cut_off() -> None:
+    """In another subnet the plugin ptp's old gateway is nobody's network that would be in the way."""
+    kernel = applied(modes.wanted(proxy_arp, CLUSTER, CLUSTER.node("node1")))
+    kernel.add_link(Veth("veth01234567", 1500, "", "02:00:00:00:00:09", alias=""))
+    kernel.put("addresses", Address("veth01234567", IPv4Interface("10.244.1.1/32")))
+    me = replace(CLUSTER.node("node1"), pod_subnet=IPv4Network("10.244.9.0/24"), pods=())
+    moved = replace(CLUSTER, nodes=(me, *CLUSTER.nodes[1:]))
+    want = modes.wanted(proxy_arp, moved, me)
+    (reason,) = obstacles(want, kernel.see(want), moved, "node1")
+    assert reason.startswith("the way to 10.244.1.0/24 would be removed, and veth01234567 would be cut off")
+    assert obstacles(want, kernel.see(want), moved, "node1", cut_off=True) == []
+    kernel.put("addresses", Address("veth01234567", IPv4Interface("10.244.2.1/32")))
+    (reason,) = obstacles(want, kernel.see(want), moved, "node1", cut_off=True)
+    assert "overlaps 10.244.2.1/32 of the device veth01234567" in reason
