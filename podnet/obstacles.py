@@ -30,7 +30,7 @@ PACKAGES = {"wg": "wireguard-tools", "ethtool": "ethtool"}
 """Tools that only some modes need, and the packages that hold them."""
 
 
-def obstacles(
+def obstacles(  # noqa: PLR0913  # a cluster, or what is left to say where there is none
     want: State, have: State, cluster: Cluster | None, name: str, mine: Marks = FIRST, *, cut_off: bool = False
 ) -> list[str]:
     """Say why this host cannot become `want`: what it lacks, and what of a stranger's is in the way.

@@ -112,8 +112,8 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
             case Symlink():
                 return marks.of_file(item.path) == mine
             case Reservation():
-                # One that names nobody is what a cut left between making the file and writing it.
-                half = not item.container and item.key in keys["reservations"]
+                # One that names nobody is what a cut left between making the file and writing it, of whosever address.
+                half = not item.container and (item.key in keys["reservations"] or not want.reservations)
                 return item.network == mine.alias and (half or marks.of(marks.ANY_NETNS, item.container) == mine)
             case Rule():
                 return False
