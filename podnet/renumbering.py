@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from podnet.cluster import Cluster, Node
 from podnet.marks import ANY_NETNS, Marks, of
 from podnet.ownership import owned
+from podnet.pods import mac
 from podnet.state import Bridge, Device, State
 
 FEW = 3
@@ -20,10 +21,12 @@ def moves(me: Node, have: State, mine: Marks) -> Iterator[str]:
     """Say that a host, which holds `have`, runs with another subnet than it is allotted."""
     if not me.allotted:
         return
-    ours = {link.dev for link in have.links if isinstance(link, Device) and link.alias == mine.alias}
-    held = {item.address.ip for item in have.addresses if item.dev in ours}
-    bridges = {link.dev for link in have.links if isinstance(link, Bridge)} & ours
-    subnets = {item.address.network for item in have.addresses if item.dev in bridges}
+    ours = {link.dev: link for link in have.links if isinstance(link, Device) and link.alias == mine.alias}
+    on_ours = [(item.address, ours[item.dev]) for item in have.addresses if item.dev in ours]
+    # A bridge may have a stranger's address; of ours, the gateway's, it has the MAC.
+    gateways = [address for address, link in on_ours if isinstance(link, Bridge) and link.mac == mac(address.ip)]
+    held = {address.ip for address, link in on_ours if not isinstance(link, Bridge)} | {each.ip for each in gateways}
+    subnets = {each.network for each in gateways}
     for netns, pod in have.pods.items():
         if of(ANY_NETNS, netns) == mine:
             held |= {item.address.ip for item in pod.addresses if item.scope == "global"}

@@ -1,7 +1,7 @@
 """Who runs with another subnet than it is allotted, and who is known to, by its peers' tables alone."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 import pytest
@@ -119,3 +119,16 @@ def test_what_others_know_of_a_host_counts_until_it_tells_itself() -> None:
     assert heard.renumbered("a", soon={"c"}) == []
     heard.moving["c"] = []
     assert heard.renumbered("a") == []
+
+
+def test_a_bridge_may_have_addresses_of_a_strangers_network() -> None:
+    """They are no subnet of podnet's: only those are whose MAC the bridge has, computed from them."""
+    of = cluster("a", BACKENDS["vxlan"])
+    have = running(of, "a")
+    for theirs in ("172.16.0.1/24", "10.244.1.254/28"):
+        beside = have | State(addresses=frozenset({Address("cni0", IPv4Interface(theirs))}))
+        assert [*moves(of.node("a"), beside, of.marks)] == []
+    before, after = (cluster(names, BACKENDS["vxlan"]) for names in ("abc", "ac"))
+    moved = State(links=running(before, "c").links, addresses=running(before, "c").addresses)
+    (said,) = moves(after.node("c"), moved, after.marks)
+    assert said.startswith("it would be allotted 10.244.2.0/24, and runs with 10.244.3.0, 10.244.3.1; give it 10.244.3")
