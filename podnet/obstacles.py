@@ -5,11 +5,12 @@ from ipaddress import IPv4Interface, IPv4Network
 
 from podnet import nics, renumbering
 from podnet.allotment import containers
-from podnet.attachments import MADE
+from podnet.attachments import KEPT
 from podnet.cluster import Cluster, Node
 from podnet.marks import (
     ANY_ALIAS,
     ANY_NETNS,
+    CONFLIST,
     FIRST,
     FLANNELS,
     STORE,
@@ -25,6 +26,7 @@ from podnet.state import Address, Bridge, Device, File, Link, Reservation, State
 
 TOLD = 5
 """Processes of a pod that are named."""
+DETACH = "those of `cni_pods` by deploys/pods_cni.py, once the inventory names none, others by cni.detach"
 HOST_ROUTE = 32  # bits of a prefix that is a single address
 PACKAGES = {"wg": "wireguard-tools", "ethtool": "ethtool"}
 """Tools that only some modes need, and the packages that hold them."""
@@ -45,6 +47,7 @@ def obstacles(  # noqa: PLR0913  # a cluster, or what is left to say where there
     found += (claimed := [*_subnet_env(want, have, mine)])
     found += strange_files(want.files, have.files, known=bool(claimed) or marked(have, mine))
     found += () if cut_off else [*_attached(want, have, mine), *_running(want, have, mine)]
+    found += _kept_on(want, have, mine)
     found += nics.obstacles(want, have, mine, cluster.node(name).uplink if cluster else None)
     if cluster is not None:
         found += [
@@ -203,13 +206,30 @@ def _attached(want: State, have: State, mine: Marks) -> Iterator[str]:
     for what, dev in sorted(hanging):
         if dev not in devices:
             gone.setdefault(what, []).append(dev)
-    made = any(item.network == mine.alias and item.container.startswith(MADE) for item in have.reservations)
-    also = " (those of `cni_pods` go by deploys/pods_cni.py, once the inventory names none)" if made else ""
+    whose, first = ", which podnet did not make: somebody's containers or VMs", "remove those"
+    if _kept(have, mine):
+        whose = ": what podnet has attached, or somebody's containers or VMs"
+        first = f"detach the former ({DETACH}) and remove the latter"
     for what, devs in gone.items():
         yield (
-            f"{what} would be removed, and {', '.join(devs)} would be cut off, which podnet did not make: somebody's "
-            f"containers or VMs; remove those first{also}, or say `cut_off: True` as data of this host"
+            f"{what} would be removed, and {', '.join(devs)} would be cut off{whose}; {first} first, or say "
+            "`cut_off: True` as data of this host"
         )
+
+
+def _kept_on(want: State, have: State, mine: Marks) -> Iterator[str]:
+    """Find what podnet has attached, where the list goes by which it did: nobody would be left to detach it."""
+    kept = _kept(have, mine)
+    if kept and mine.place(CONFLIST) not in {item.path for item in want.files}:
+        yield (
+            f"podnet has attached what is kept in {KEPT}: {', '.join(kept)}; detach that first: {DETACH} (docs/cni.md)"
+        )
+
+
+def _kept(have: State, mine: Marks) -> list[str]:
+    """Name the folders of what podnet has attached to this cluster's network."""
+    names = (path.removeprefix(f"{KEPT}/") for path in have.folders if path.startswith(f"{KEPT}/"))
+    return sorted(name for name in names if of(ANY_NETNS, name) == mine)
 
 
 def _losing_their_way(want: State, have: State, ours: State) -> Iterator[tuple[Address, IPv4Network]]:

@@ -563,9 +563,9 @@ class State:
     Some fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
     devices that were asked for the kernel does not have, and which of their tools the host, `unloaded` which modules it
     has not loaded that nobody loads by using them, `firewall` what the host filters with, `folders` which programs'
-    folders there are. `keys` are the private keys that we left on the host: for each the mark of its cluster, and its
-    public key, or nothing if it is damaged. `last_reserved` is for each CNI network the address that host-local gave
-    last. `running` are the processes in namespaces that are to go, by the names of these.
+    folders there are, and those of attachments. `keys` are the private keys that we left on the host: for each the mark
+    of its cluster, and its public key, or nothing if it is damaged. `last_reserved` is for each CNI network the address
+    that host-local gave last. `running` are the processes in namespaces that are to go, by the names of these.
     """
 
     links: frozenset[Link] = frozenset()

@@ -8,10 +8,10 @@ import pytest
 from podnet import modes
 from podnet.batch import sections
 from podnet.marks import FIRST, Marks
-from podnet.modes import proxy_arp, vxlan
+from podnet.modes import macvlan, proxy_arp, vxlan
 from podnet.obstacles import obstacles
 from podnet.plan import plan
-from podnet.state import Address, Bridge, Nic, Port, Reservation, State, Veth, Vxlan
+from podnet.state import Address, Bridge, Nic, Port, State, Veth, Vxlan
 from tests.core.examples import cluster
 from tests.core.kernel import Kernel, host
 
@@ -184,15 +184,6 @@ def test_containers_of_others_keep_the_bridge_that_they_hang_on() -> None:
         assert obstacles(want, kernel.see(want), None, "node1", cut_off=True) == []
 
 
-def test_who_names_cni_pods_is_told_how_they_go() -> None:
-    """Plugins have made their cables, as those of any container; whose they are the store tells."""
-    kernel = applied(modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1")))
-    plugged(kernel)
-    kernel.put("reservations", Reservation("podnet", IPv4Address("10.244.1.9"), "pods_cni.web"))
-    (reason,) = obstacles(State(), kernel.see(State()), None, "node1")
-    assert "remove those first (those of `cni_pods` go by deploys/pods_cni.py, once the inventory names none)" in reason
-
-
 def test_who_runs_in_a_pod_keeps_it() -> None:
     """A container that was started inside, or a server: a teardown, and an apply without the pod, name it."""
     want = modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1"))
@@ -264,3 +255,38 @@ def test_cables_that_lose_their_way_are_told_once_and_may_be_cut_off() -> None:
     kernel.put("addresses", Address("veth01234567", IPv4Interface("10.244.2.1/32")))
     (reason,) = obstacles(want, kernel.see(want), moved, "node1", cut_off=True)
     assert "overlaps 10.244.2.1/32 of the device veth01234567" in reason
+
+
+WEB = "/var/lib/cni/podnet/podnet-pods_cni.web-eth0"
+
+
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_what_podnet_has_attached_is_detached_before_the_list_goes(*, cut_off: bool) -> None:
+    """After a boot nothing hangs any more, but what is kept for DEL would stay for ever; another list is none's end."""
+    kernel = applied(modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1")))
+    kernel.folders |= {WEB, "/var/lib/cni/podnet/podnet7-c1-eth0"}
+    for mode in (None, macvlan):
+        want = modes.wanted(mode, CLUSTER, CLUSTER.node("node1")) if mode else State()
+        (reason,) = obstacles(want, kernel.see(want), None, "node1", cut_off=cut_off)
+        assert reason == (
+            "podnet has attached what is kept in /var/lib/cni/podnet: podnet-pods_cni.web-eth0; detach that first: "
+            "those of `cni_pods` by deploys/pods_cni.py, once the inventory names none, others by cni.detach "
+            "(docs/cni.md)"
+        )
+    for stays in (vxlan, proxy_arp):
+        want = modes.wanted(stays, CLUSTER, CLUSTER.node("node1"))
+        assert obstacles(want, kernel.see(want), None, "node1") == []
+
+
+def test_what_podnet_has_attached_is_not_said_to_be_somebodys() -> None:
+    """Nobody can tell its cables from others', so that both are named, each with its way out."""
+    kernel = applied(modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1")))
+    plugged(kernel)
+    kernel.folders |= {WEB}
+    want = modes.wanted(proxy_arp, CLUSTER, CLUSTER.node("node1"))
+    (reason,) = obstacles(want, kernel.see(want), None, "node1")
+    assert reason == (
+        "cni0 would be removed, and veth01234567 would be cut off: what podnet has attached, or somebody's containers "
+        "or VMs; detach the former (those of `cni_pods` by deploys/pods_cni.py, once the inventory names none, others "
+        "by cni.detach) and remove the latter first, or say `cut_off: True` as data of this host"
+    )

@@ -186,6 +186,22 @@ def test_after_a_reboot_the_next_run_makes_them_anew(vxlan_alone: At, tmp_path: 
     assert ttls(at, "node1", "web", [held["web"]]) == [str(FAR)]
 
 
+def test_a_teardown_is_refused_while_anything_is_kept(vxlan_alone: At, tmp_path: Path) -> None:
+    """After a reboot nothing hangs on the bridge any more, and what is kept would stay; nor may it be cut off."""
+    at = vxlan_alone
+    own = inventory(at, tmp_path, "web")
+    assert at.apply(DEPLOY, inventory=own).changed == ALL
+    at.reboot("node2")
+    at.back("node2")
+    refused = at.apply("deploys/teardown.py", "--limit", "node2", "--data", "cut_off=true", inventory=own)
+    assert refused.failed == {"node2"}
+    assert f"podnet has attached what is kept in {KEPT}: podnet-pods_cni.web-eth0; detach that first" in refused.log
+    assert at.apply(DEPLOY).changed == ALL
+    assert at.apply("deploys/teardown.py", "--limit", "node2").changed == {"node2"}
+    assert at.sh("node2", f"ls {RESULTS} {KEPT} {STORE} 2>&1 | grep -e podnet- -e '^10[.]' || test $? = 1") == ""
+    at.into("vxlan")
+
+
 def test_another_modes_list_attaches_them_anew(vxlan_alone: At, tmp_path: Path) -> None:
     """Else they would keep the MTU of the mode that is gone."""
     at = vxlan_alone
@@ -241,7 +257,7 @@ def test_a_container_of_podmans_is_attached_while_it_runs(vxlan_alone: At, tmp_p
     assert at.sh("node1", "podman exec c2 busybox ip -o -4 addr show eth0").split()[3] == f"{address}/24"
     refused = at.apply("deploys/teardown.py", "--limit", "node1")
     assert refused.failed == {"node1"}
-    assert "would be cut off, which podnet did not make" in refused.log
+    assert "would be cut off: what podnet has attached, or somebody's containers or VMs; detach the f" in refused.log
     at.sh("node1", "podman rm -f -t 0 c2")
     assert op(at, tmp_path, f"detach(container={container!r})").changed == {"node1"}
     assert at.sh("node1", f"cd {STORE}; grep -l {container} 10.* || test $? = 1") == ""
