@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,8 +66,11 @@ def _adopts(yes: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def run(commands: Sequence[Command], *, after: Sequence[Command] = (), watched: bool = False) -> Cost:
-    """Run commands at once, and then others, which are not timed; whatever fails ends everything, with its words."""
+def run(commands: Sequence[Command], *, after: Callable[[], Sequence[Command]] = tuple, watched: bool = False) -> Cost:
+    """Run commands at once, and those that they call for after them, which are not timed.
+
+    Whatever fails ends everything, with its words.
+    """
     memory = Memory()
     with tempfile.TemporaryFile("w+") as said, adopting():
         before, sent = processor(), int(TRAFFIC.read_text())
@@ -82,7 +85,7 @@ def run(commands: Sequence[Command], *, after: Sequence[Command] = (), watched: 
         if any(codes):
             said.seek(0)
             sys.exit(f"{commands[codes.index(max(codes))].words} ended with {max(codes)}:\n{said.read()[-4000:]}")
-        for command in after:
+        for command in after():
             _start(command, said.fileno()).wait()
         _reap()
     return Cost(seconds, processor() - before, traffic, memory.peak)

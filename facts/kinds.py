@@ -15,6 +15,7 @@ TOOLS = {"wireguard": "wg", OFFLOAD: "ethtool"}
 TRIED = f"""for kind; do
   case $kind in
     {FOU}) said=$(ip fou add port 1 ipproto 4 2>&1) ;;
+    vxlan) said=$(ip link add vxlan type vxlan id 1 dstport 0 2>&1) ;; # without id ip does not ask the kernel
     *) said=$(ip link add $kind type $kind 2>&1) ;;
   esac || case $said in *"Unknown device type"* | *"No such file or directory"*) echo $kind ;; esac
 done"""

@@ -58,7 +58,7 @@ def at_least(want: Iterable[Sysctl]) -> Generator[PyinfraCommand]:
     """
     Raise thresholds of the neighbour table that are smaller than these, now and at each boot.
 
-    + want: net/ipv4/neigh/default/gc_thresh1, 2 and 3
+    + want: net/ipv4/neigh/default/gc_thresh1, 2 and 3, or some of them; others are refused
 
     **Example:**
 
@@ -70,13 +70,14 @@ def at_least(want: Iterable[Sysctl]) -> Generator[PyinfraCommand]:
         folder = "net/ipv4/neigh/default"
         at_least(want=[Sysctl(f"{folder}/gc_thresh{number}", "8192") for number in (1, 2, 3)])
     """
+    want = list(want)
     have = host.get_fact(Sysctls, paths=sorted(room.KERNELS_OWN))
     if have is None:
         yield unread()
         return
-    if reason := room.lacking(have):
+    if reason := room.strange(want) or room.lacking(have):
         yield Refusal(f"nothing was changed: {reason}")
         return
-    yield from write(
-        room.sections(want, have), " ".join(f"{item.path.rpartition('/')[2]}={item.value}" for item in want)
-    )
+    found = room.raised(want, have)
+    said = " ".join(f"{item.path.rpartition('/')[2]}={item.value}" for item in found)
+    yield from write(room.sections(found) if found else [], said)

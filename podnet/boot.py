@@ -19,7 +19,7 @@ from podnet.marks import FOR_OTHERS, LINE, Marks, of_place
 from podnet.plan import NEW_NETNS, plan
 from podnet.rendering import render
 from podnet.section import Section
-from podnet.state import Before, Device, File, Loan, State, Symlink, Sysctl, Vf, newborn
+from podnet.state import Before, Device, File, Loan, State, Symlink, Sysctl, Vf, Wireguard, newborn
 from podnet.support import MODULES, supported
 
 PATIENCE = 60
@@ -51,10 +51,15 @@ def fitted(want: State, cluster: Cluster, me: Node, have: State) -> State:
 
     The keys that `want` names are known by now, too, and so is which NICs of the host's it lends, and what they were.
     """
-    if not want.files or (have.firewall == Firewall() and not want.peers and not want.vfs):
+    if not want.files or (have.firewall == Firewall() and not _keyed(want) and not want.vfs):
         return want  # they say so already
     live = replace(want, files=frozenset(item for item in want.files if of_place(item.path) in FOR_OTHERS))
     return live | files(nics.placed(live, have, cluster.marks), cluster, me, have.firewall)
+
+
+def _keyed(want: State) -> bool:
+    """Say whether anything in `want` goes by keys: its peers may all be gone, as nobody knows theirs."""
+    return any(isinstance(link, Wireguard) for link in want.links)
 
 
 def files(want: State, cluster: Cluster, me: Node, host: Firewall = Firewall()) -> State:  # noqa: B008  # a value

@@ -186,13 +186,13 @@ class Cluster:
     def require_one_segment(self, what: str) -> None:
         """Raise ClusterError if a router lies between any two nodes; `what` is the mode, and why it minds."""
         # Segments do not overlap: if the first node reaches everybody, all do.
-        for me in self.nodes[:1]:
-            for peer in self.distant(me):
-                raise ClusterError(
-                    f"{me.name}: {what}, but {peer.name} ({peer.address}) is not on the segment of {me.name} "
-                    f"({me.address}); choose a mode that crosses routers (docs/comparison.md), or correct the "
-                    "prefix length of `address`"
-                )
+        if self.nodes and (distant := self.distant(self.nodes[0])):
+            me, peer = self.nodes[0], distant[0]
+            raise ClusterError(
+                f"{me.name}: {what}, but {peer.name} ({peer.address}) is not on the segment of {me.name} "
+                f"({me.address}); choose a mode that crosses routers (docs/comparison.md), or correct the "
+                "prefix length of `address`"
+            )
 
 
 def _unique(what: str, values: Iterable[tuple[object, str]], remedy: str) -> None:

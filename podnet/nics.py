@@ -143,7 +143,7 @@ def returning(want: State, have: State, mine: Marks) -> list[tuple[tuple[str, st
 def remembered(loan: Loan, have: State) -> Loan:
     """Say of a loan what it was before, also if its note was lost, and what it is to be called if its name is taken."""
     before = before_of(loan, have)
-    taken = {other.dev for other in have.links if _identity(other) != loan.nic}
+    taken = {other.dev for other in have.links if not (isinstance(other, Loan) and other.nic == loan.nic)}
     return replace(loan, before=replace(before, dev=_free(loan, have)) if before.dev in taken else before)
 
 

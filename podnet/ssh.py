@@ -10,7 +10,8 @@ def nodelay_transport(sock: socket.socket, **kwargs: Any) -> Transport:  # noqa:
     """Make paramiko's connection; as pyinfra's `transport_factory`.
 
     paramiko closes one channel and opens the next with two small writes. We would like both to leave at once; the
-    kernel holds the second back (Nagle) until the first is acknowledged, which the peer delays by 40 ms.
+    kernel holds the second back (Nagle) until the first is acknowledged, which the peer delays by 40 ms. Of the
+    ciphers that the host knows AES-GCM comes first.
     """
     if isinstance(sock, socket.socket):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

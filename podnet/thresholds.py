@@ -24,13 +24,21 @@ FIRST_LINE = "# podnet's: written by deploys/thresholds.py, and by nobody else; 
 
 def neighbours(cluster: Cluster, me: Node) -> int:
     """Count whom a host talks to on wires of its own: adjacent nodes and a router, and its pods."""
-    return len(cluster.adjacent(me)) + 1 + len(me.pods)
+    return len(cluster.adjacent(me)) + 1 + len(me.pods) + len(me.cni_pods)
 
 
 def wanted(cluster: Cluster, me: Node) -> tuple[Sysctl, ...]:
     """Say what a host should allow at least: gc_thresh1 for all its neighbours, the others as many times more."""
     asked = max(neighbours(cluster, me), KERNELS_OWN["net/ipv4/neigh/default/gc_thresh1"])
     return tuple(Sysctl(path, str(asked * own // 128)) for path, own in KERNELS_OWN.items())
+
+
+def strange(want: Iterable[Sysctl]) -> str:
+    """Say what is wanted that is no threshold; nothing if all are."""
+    for item in want:
+        if item.path not in KERNELS_OWN or not item.value.isdecimal():
+            return f"{item.path} = {item.value} is no threshold; say {', '.join(KERNELS_OWN)}, each a number"
+    return ""
 
 
 def lacking(have: Iterable[Sysctl]) -> str:
@@ -44,10 +52,14 @@ def lacking(have: Iterable[Sysctl]) -> str:
     )
 
 
-def sections(want: Iterable[Sysctl], have: Iterable[Sysctl]) -> list[Section]:
-    """Spell what gives a host room, now and after each boot; nothing where there is enough. None is made smaller."""
+def raised(want: Iterable[Sysctl], have: Iterable[Sysctl]) -> tuple[Sysctl, ...]:
+    """Say what a host is to allow from now on: none is made smaller. Nothing where there is room enough."""
     seen = {item.path: int(item.value) for item in have}
-    if all(seen[item.path] >= int(item.value) for item in want):
-        return []
-    lines = (FIRST_LINE, *(f"{item.path} = {max(seen[item.path], int(item.value))}" for item in want))
+    found = tuple(Sysctl(item.path, str(max(seen[item.path], int(item.value)))) for item in want)
+    return found if any(seen[item.path] < int(item.value) for item in found) else ()
+
+
+def sections(found: Iterable[Sysctl]) -> list[Section]:
+    """Spell what gives a host that room, now and after each boot."""
+    lines = (FIRST_LINE, *(f"{item.path} = {item.value}" for item in found))
     return [Section(f"install -D -m 644 /dev/stdin {FILE}", lines), Section(f"sysctl -q -p {FILE}")]

@@ -264,5 +264,9 @@ def test_keys_are_those_that_were_told_when_the_script_is_left() -> None:
     whole = boot.fitted(resolve(want, told, State()), CLUSTER, CLUSTER.node("node1"), State())
     (script,) = (file.text for file in whole.files if isinstance(file, File) and file.path == Marks().place(SCRIPT))
     assert "key-of" not in script
+    nobody = boot.fitted(
+        replace(resolve(want, told, State()), peers=frozenset()), CLUSTER, CLUSTER.node("node1"), State()
+    )
+    assert not any("key-of" in file.text for file in nobody.files if isinstance(file, File))
     assert f"peer {told['node2']} endpoint 192.168.56.12:51820 allowed-ips 10.244.2.0/24" in script
     assert "private-key /etc/podnet/podnet.key" in script

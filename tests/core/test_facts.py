@@ -254,6 +254,17 @@ def test_kinds_that_the_kernel_lacks(tmp_path: Path) -> None:
     assert kinds_here(tmp_path, 1, unknown) == set()
 
 
+def test_a_kernel_without_vxlan_is_asked(tmp_path: Path) -> None:
+    """Without a VNI ip would not even try."""
+    ip = tmp_path / "ip"
+    unknown, missing = "Error: Unknown device type.", "vxlan: missing virtual network identifier"
+    ip.write_text(f'#!/bin/sh\ncase "$*" in *" id 1 "*) echo "{unknown}" ;; *) echo "{missing}" ;; esac >&2\nexit 1\n')
+    ip.chmod(0o755)
+    tried = ["sh", "-euc", kinds.TRIED, "sh", "vxlan"]
+    done = subprocess.run(tried, env={"PATH": f"{tmp_path}:/bin"}, capture_output=True, text=True, check=True)
+    assert done.stdout == "vxlan\n"
+
+
 def test_kinds_are_tried_in_one_namespace_and_only_where_nothing_else_tells(tmp_path: Path) -> None:
     """A namespace costs a host milliseconds; a device of the kind is proof enough."""
     unknown = "Error: Unknown device type."

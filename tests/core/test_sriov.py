@@ -15,7 +15,7 @@ from podnet.errors import ClusterError
 from podnet.facts import links, vfs
 from podnet.inventory import read
 from podnet.modes import sriov, vxlan
-from podnet.nics import note
+from podnet.nics import note, remembered
 from podnet.obstacles import obstacles
 from podnet.plan import plan
 from podnet.state import Address, Before, Bridge, Loan, Nic, Port, State, Vf
@@ -289,6 +289,18 @@ def test_a_nic_whose_name_another_has_by_now_comes_back_under_a_free_one() -> No
     assert len(names) == len(set(names))
     back = {link.pci: link.dev for link in kernel.tables["links"] if isinstance(link, Nic)}
     assert {back[FIRST], back[SECOND]}.isdisjoint({"eth2", "eth3"})
+
+
+def test_a_nic_without_a_pci_address_gets_a_free_name_too() -> None:
+    """Such a NIC is known by its name, and so is the stranger that has it by now."""
+    before = Before("eth2", "02:57:00:00:00:01", 1500, up=False)
+    loan = Loan("eth0", 1500, "0a:58:0a:f4:01:02", "eth2", before, "", alias="podnet")
+    have = State(
+        links=frozenset({Nic("eth2", 1500, "02:58:00:00:00:01")}), pods={"podnet-pod1": State(links=frozenset({loan}))}
+    )
+    back = remembered(loan, have).before
+    assert back is not None
+    assert back.dev == "eth0"
 
 
 def test_pods_swap_their_nics() -> None:

@@ -48,7 +48,7 @@ def test_who_is_behind_a_router_takes_no_room() -> None:
 
 def test_smaller_thresholds_are_raised_and_larger_ones_stay(tmp_path: Path) -> None:
     """The file says what holds after the next boot: never less than now."""
-    todo = thresholds.sections(table(1002, 4008, 8016), table(128, 5000, 1024))
+    todo = thresholds.sections(thresholds.raised(table(1002, 4008, 8016), table(128, 5000, 1024)))
     sent = script(todo).replace(thresholds.FILE, str(tmp_path / "file")).replace("sysctl -q -p", "cat")
     done = subprocess.run(["sh"], input=sent, capture_output=True, text=True, check=True)
     written = [thresholds.FIRST_LINE, *(f"{FOLDER}/gc_thresh{n} = {v}" for n, v in [(1, 1002), (2, 5000), (3, 8016)])]
@@ -59,7 +59,21 @@ def test_smaller_thresholds_are_raised_and_larger_ones_stay(tmp_path: Path) -> N
 @pytest.mark.parametrize("have", [(1002, 4008, 8016), (20_000, 50_000, 100_000)])
 def test_where_there_is_room_nothing_is_done(have: tuple[int, ...]) -> None:
     """Not even a file is written: whoever set larger ones has one."""
-    assert thresholds.sections(table(1002, 4008, 8016), table(*have)) == []
+    assert thresholds.raised(table(1002, 4008, 8016), table(*have)) == ()
+
+
+@pytest.mark.parametrize("want", [Sysctl("net/ipv4/ip_forward", "1"), Sysctl(f"{FOLDER}/gc_thresh1", "many")])
+def test_what_is_no_threshold_is_refused_by_name(want: Sysctl) -> None:
+    """Whoever gives thresholds by a deploy of one's own may misspell them."""
+    assert thresholds.strange([want]).startswith(f"{want.path} = {want.value} is no threshold; say {FOLDER}/gc_thresh1")
+    assert thresholds.strange(table(1, 2, 3)) == ""
+
+
+def test_containers_of_the_cni_plugins_are_neighbours_too() -> None:
+    """They are on the host's bridge, as its pods are."""
+    said = planning.inventory(3)
+    next(iter(said.values()))["cni_pods"] = [f"web{number}" for number in range(150)]
+    assert values(read(said)) == [155, 620, 1240]
 
 
 def test_a_container_is_told_that_its_machine_decides() -> None:
