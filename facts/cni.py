@@ -98,8 +98,9 @@ damage() {{
 }}
 export CNI_COMMAND=CHECK CNI_PATH={PLUGINS} CNI_ARGS=
 for path in {KEPT}/{network}-*; do
-  if [ ! -f "$path"/of ]; then continue; fi
-  read -r CNI_CONTAINERID CNI_IFNAME CNI_NETNS inode <"$path"/of || test $? = 1
+  if [ ! -d "$path" ]; then continue; fi
+  CNI_CONTAINERID= CNI_IFNAME= CNI_NETNS= inode=
+  if [ -f "$path"/of ]; then read -r CNI_CONTAINERID CNI_IFNAME CNI_NETNS inode <"$path"/of || test $? = 1; fi
   case $inode in -) ;; *[!0-9]*) inode= ;; esac
   case $CNI_CONTAINERID$CNI_IFNAME$CNI_NETNS in *[!A-Za-z0-9_./-]*) inode= ;; esac
   if [ ! "$inode" ]; then

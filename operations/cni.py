@@ -29,7 +29,7 @@ from podnet.attachments import (
 from podnet.facts.cni import Attachments
 from podnet.marks import NAME
 from podnet.operations.ending import refuse
-from podnet.operations.writing import Refusal, unread
+from podnet.operations.writing import Refusal, mention, unread
 
 
 @dataclass
@@ -171,5 +171,5 @@ def _converge(seen: Seen | None, want: Iterable[Attachment], gone: Iterable[Atta
     if not what.summary:
         host.noop("the containers are attached as wanted")
         return
-    host.log(what.summary)
+    mention(what.summary)
     yield Plugins(what, seen)

@@ -17,7 +17,7 @@ from podnet.modes import Mode, settled
 from podnet.obstacles import obstacles
 from podnet.operations import telling
 from podnet.operations.keys import keys
-from podnet.operations.writing import Refusal, unread, write
+from podnet.operations.writing import Refusal, mention, unread, write
 from podnet.ownership import clusters
 from podnet.plan import plan, summary
 from podnet.state import State
@@ -159,5 +159,5 @@ def _settled(want: State, mode: Mode, cluster: Cluster, have: State) -> State:
     """Say which pods have other addresses than computed: no file of the user's does."""
     there = settled(want, mode, cluster, cluster.node(host.name), have)
     if others := sorted(there.reservations - want.reservations, key=lambda item: item.key):
-        host.log("not as computed: " + ", ".join(f"{item.container} has {item.address}" for item in others))
+        mention("not as computed: " + ", ".join(f"{item.container} has {item.address}" for item in others))
     return there

@@ -15,6 +15,7 @@ from podnet.cluster import Cluster
 from podnet.keys import known, nodes, public_key, resolve, twins
 from podnet.marks import FOLDER, Marks, private_key
 from podnet.operations.ending import refuse
+from podnet.operations.writing import mention
 from podnet.renumbering import moves, stale
 from podnet.state import State
 
@@ -109,7 +110,7 @@ def settle(want: State, have: State, mine: Marks) -> tuple[State, list[str]]:
     settled = resolve(want, publics, have)
     soon = _soon()
     if unknown := sorted(nodes(settled) - soon - {host.name}):
-        host.log(
+        mention(
             f"{', '.join(unknown)} could not be asked for a key, so pods there are not reached from here; "
             "run it again for all hosts"
         )

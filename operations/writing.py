@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Generator, Iterable, Sequence
+from weakref import WeakKeyDictionary
 
 from pyinfra import host
 from pyinfra.api import Host, State, StringCommand
@@ -82,6 +83,17 @@ def write(sections: Sequence[Section], summary: str) -> Generator[PyinfraCommand
             for line in section.lines:
                 host.log(f"    {line}")
     yield Batch(sections)
+
+
+_mentioned: WeakKeyDictionary[State, set[tuple[str, str]]] = WeakKeyDictionary()
+
+
+def mention(text: str) -> None:
+    """Log it for the current host once a run: pyinfra looks before it asks whether to go on, and then looks again."""
+    said = _mentioned.setdefault(host.state, set())
+    if (host.name, text) not in said:
+        said.add((host.name, text))
+        host.log(text)
 
 
 def exactly(table: str, want: Iterable[Item], have: Iterable[Item] | None) -> Generator[PyinfraCommand]:

@@ -372,6 +372,7 @@ def script(todo: Todo, seen: Seen) -> str:
         "cni.sh.j2",
         mark=MARK,
         plugins=PLUGINS,
+        package=PACKAGE,
         results=RESULTS,
         kept=KEPT,
         network=seen.network,

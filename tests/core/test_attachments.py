@@ -306,6 +306,35 @@ def test_an_attachment_without_what_its_plugins_are_given_is_not_whole(fakes: Fa
     assert (item.wrong, item.renew) == ("it was cut off half-way", False)
 
 
+def test_a_folder_without_a_note_is_detached_as_well(fakes: Fakes) -> None:
+    """Made just before the cut: it must not be there for ever."""
+    (fakes.folder / "kept" / "podnet-c1-eth0").mkdir(parents=True)
+    (found,) = fakes.look().attached
+    assert (found.attachment.key, found.ours, found.wrong != "") == (("c1", "eth0"), True, True)
+    now = seen(found)
+    what = todo([], now, gone=[Attachment("c1", "")])
+    assert [*obstacles(what, now)] == []
+    assert fakes.run(what, now).returncode == 0
+    assert (fakes.calls(), fakes.left()) == ([], [])
+
+
+def test_a_plugin_that_is_not_there_is_named_with_its_package(fakes: Fakes) -> None:
+    """Somebody has removed it since; what it has done is still there, and is deleted once it is back."""
+    fakes.run(Todo(add=(fakes.web,)), seen())
+    fakes.calls()
+    found = held(fakes.web, inode=fakes.inode())
+    (fakes.folder / "plugins" / "portmap").rename(fakes.folder / "away")
+    done = fakes.run(Todo(remove=(found,)), seen(found))
+    assert (done.returncode, fakes.calls()) == (1, [])
+    assert refused(done.stdout.splitlines(), seen(), done.stderr.splitlines()) == (
+        "the plugin /usr/lib/cni/portmap could not DEL c1: it cannot be run on this host: install the package "
+        "containernetworking-plugins; run it again once that is mended"
+    )
+    (fakes.folder / "away").rename(fakes.folder / "plugins" / "portmap")
+    assert fakes.run(Todo(remove=(found,)), seen(found)).returncode == 0
+    assert (fakes.calls(), fakes.left()) == (["DEL portmap", "DEL bridge"], [])
+
+
 def test_a_full_subnet_is_named() -> None:
     """host-local names only its ranges; the way out is in the inventory."""
     said = [
