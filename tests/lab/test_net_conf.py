@@ -156,6 +156,7 @@ def test_hosts_that_a_run_does_not_ask_are_not_renumbered_either(at: At, tmp_pat
     other = inventory(at, tmp_path, "node1", "node3", "node2", **VXLAN)
     limited = refused(at, "node1", file=other, options=("--limit", "node1"))
     assert "which this run has not asked, would be allotted 10.244." in limited
+    refused(at, *HOSTS, file=other, options=("--serial",))
     at.sh("node3", "systemctl stop ssh.socket ssh.service")
     try:
         short = inventory(at, tmp_path, "node1", "node3", **VXLAN)
