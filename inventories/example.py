@@ -57,6 +57,7 @@ nodes = (
         "wireguard_keepalive": 0,  # seconds; 25, say, where a firewall between nodes forgets who has talked
         "masquerade": True,  # pods reach the outside under their node's address
         "bridge_netfilter": True,  # packets that are only bridged meet iptables too
+        "subnet_env": False,  # True: /run/flannel/subnet.env is this cluster's, although its vni is not 1
         "checksum_offload": True,  # False where pings pass and TCP hangs: a kernel or NIC that sums vxlan wrongly
     },
 )

@@ -97,6 +97,8 @@ class Node:
 class Cluster:
     """All nodes, and what they have in common. `mode`: the only one that may be applied, if the inventory says so.
 
+    `subnet_env`: that file is where flannel's tools look for it, whatever the VNI; on a host it can be one cluster's.
+
     Raises ClusterError if two of its parts contradict each other.
     """
 
@@ -111,6 +113,7 @@ class Cluster:
     masquerade: bool = True
     bridge_netfilter: bool = True
     checksum_offload: bool = True
+    subnet_env: bool = False
     mode: str = ""
 
     def __post_init__(self) -> None:

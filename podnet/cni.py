@@ -30,11 +30,11 @@ def by(plugin: str, cluster: Cluster, me: Node, mtu: int, **values: str) -> Stat
 
 
 def _subnet_env(cluster: Cluster, text: str) -> frozenset[File | Symlink]:
-    """Name subnet.env after the cluster, but where flannel's own configuration is used put it where flannel does.
+    """Name subnet.env after the cluster, or put it where flannel does, as with flannel's own configuration.
 
     It can bear no mark: whose it is then says the cluster's own name for it, which leads there.
     """
     own = cluster.marks.place(SUBNET_ENV)
-    if own == FLANNELS or not cluster.mode:
+    if own == FLANNELS or not cluster.subnet_env:
         return frozenset({File.of(own, text)})
     return frozenset({File.of(FLANNELS, text), Symlink(own, FLANNELS.rpartition("/")[2])})

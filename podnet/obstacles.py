@@ -158,8 +158,7 @@ def _subnet_env(want: State, have: State, mine: Marks) -> Iterator[str]:
     if FLANNELS in {item.path for item in want.files} and other != mine and (other != FIRST or there):
         yield (
             f"{FLANNELS} is that of the cluster with VNI {other.vni}, and flannel's tools look for one there; give "
-            "what the `net_conf` of a cluster with another `vni` than 1 says as data of podnet's own (`network`, "
-            "`vni`, `pod_subnet`): then its file bears its number"
+            "`subnet_env: False` to a cluster whose `vni` is not 1: then its file bears its number"
         )
 
 

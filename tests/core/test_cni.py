@@ -306,9 +306,9 @@ def test_two_clusters_cannot_have_the_one_that_flannel_s_tools_read() -> None:
 
 
 def test_the_same_cluster_may_have_it_named_otherwise() -> None:
-    """What a file says can be said as podnet's own data; nothing is refused or left on the way there and back."""
+    """By data beside the file; nothing is refused or left on the way there and back."""
     five, by_flannels = by_file()
-    plain = replace(five, mode="")
+    plain = replace(five, subnet_env=False)
     for before, after, of in (
         (by_flannels, wanted("vxlan", plain), plain),
         (wanted("vxlan", plain), by_flannels, five),

@@ -222,6 +222,8 @@ REFUSALS: list[tuple[str, str, object, str]] = [
     (ALL, "bridge_netfilter", None, "it must be True or False"),
     ("node3", "checksum_offload", False, "node1 has True; give it once"),
     (ALL, "checksum_offload", "off", "it must be True or False"),
+    ("node3", "subnet_env", True, "missing, but node3 has it"),
+    (ALL, "subnet_env", "yes", "it must be True or False: whether /run/flannel/subnet.env is this cluster's"),
 ]
 
 BAD_NAMES = (
@@ -273,6 +275,8 @@ GOOD: list[tuple[str, str, object]] = [
     (ALL, "wireguard_port", 1),
     (ALL, "bridge_netfilter", MISSING),
     (ALL, "bridge_netfilter", False),
+    (ALL, "subnet_env", True),
+    (ALL, "subnet_env", False),
     (ALL, "checksum_offload", MISSING),
     (ALL, "checksum_offload", False),
 ]
