@@ -240,7 +240,7 @@ def test_a_container_of_podmans_is_attached_while_it_runs(vxlan_alone: At, tmp_p
     assert ttls(at, "node2", "podnet-pod1", [address]) == [str(FAR)]
     assert at.sh("node1", "podman exec c2 busybox ip -o -4 addr show eth0").split()[3] == f"{address}/24"
     refused = at.apply("deploys/teardown.py", "--limit", "node1")
-    assert refused.failed == {"node1"}
+    assert refused.code != 0
     assert "would be cut off, which podnet did not make" in refused.log
     at.sh("node1", "podman rm -f -t 0 c2")
     assert op(at, tmp_path, f"detach(container={container!r})").changed == {"node1"}
