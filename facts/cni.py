@@ -91,8 +91,9 @@ damage() {{
   found=
   for file in "$1"/[0-9]*; do
     if [ ! -e "$file" ]; then found="{NOTHING}"; break; fi
-    read -r text <"$file" || test $? = 1
-    case $text in '{{'*'}}') ;; *) found="{BARE}$file"; break ;; esac
+    first= last=
+    while read -r line || [ "$line" ]; do first=${{first:-$line}} last=$line; done <"$file"
+    case $first$last in '{{'*'}}') ;; *) found="{BARE}$file"; break ;; esac
   done
   if [ "$found" ]; then echo "$found"; fi
 }}

@@ -85,7 +85,8 @@ class Fakes:
             (folder / name).mkdir()
         self.netns.touch()
         for name in ("bridge", "portmap"):
-            self.has(name, f"if [ $CNI_COMMAND = ADD ]; then echo '{json.dumps({**RESULT, 'by': name})}'; fi")
+            result = json.dumps({**RESULT, "by": name}, indent=4)  # as the reference plugins print it
+            self.has(name, f"if [ $CNI_COMMAND = ADD ]; then echo '{result}'; fi")
 
     def has(self, name: str, does: str) -> None:
         """Have a plugin write down its call, and do this."""

@@ -22,7 +22,6 @@ TABLES = (
     "ip -d -j neigh show",
     "ip -d -j neigh show proxy",
     "ip -d -j rule show",
-    "bridge -d -j vlan show",
     "bridge -d -j fdb show",
 )
 SETTINGS = "ipv4/conf ipv4/neigh ipv4/ip_forward ipv6/conf ipv6/neigh bridge"
@@ -232,8 +231,6 @@ def _entries(table: str, body: str) -> Iterator[tuple[list[str], dict[str, str]]
             yield ["route", *filter(None, words)], dict(_flat("", entry))
         elif "neigh" in table:
             yield ["proxy" if "proxy" in table else "neigh", entry["dst"], entry["dev"]], dict(_flat("", entry))
-        elif "vlan" in table:
-            yield ["vlan", entry["ifname"]], dict(_flat("", {str(i): vlan for i, vlan in enumerate(entry["vlans"])}))
         elif "fdb" in table:
             yield from _permanent(entry)
         else:

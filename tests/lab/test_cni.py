@@ -170,7 +170,7 @@ chmod +x /usr/local/bin/flock
 
 def addresses(at: At, netns: str) -> list[str]:
     """Ask every namespace of such a name on the first host for the addresses that it really has."""
-    said = at.sh("node1", f"for path in /run/netns/{netns}*; do ip -n ${{path##*/}} -4 -o addr show eth0; done")
+    said = at.sh("node1", f"for path in /run/netns/{netns}*; do ip -n ${{path##*/}} -4 -o addr show scope global; done")
     return [line.split()[3].partition("/")[0] for line in said.splitlines()]
 
 

@@ -194,7 +194,7 @@ def test_a_teardown_is_refused_while_anything_is_kept(vxlan_alone: At, tmp_path:
     at.reboot("node2")
     at.back("node2")
     refused = at.apply("deploys/teardown.py", "--limit", "node2", "--data", "cut_off=true", inventory=own)
-    assert refused.failed == {"node2"}
+    assert refused.code != 0
     assert f"podnet has attached what is kept in {KEPT}: podnet-pods_cni.web-eth0; detach that first" in refused.log
     assert at.apply(DEPLOY).changed == ALL
     assert at.apply("deploys/teardown.py", "--limit", "node2").changed == {"node2"}
@@ -256,7 +256,7 @@ def test_a_container_of_podmans_is_attached_while_it_runs(vxlan_alone: At, tmp_p
     assert ttls(at, "node2", "podnet-pod1", [address]) == [str(FAR)]
     assert at.sh("node1", "podman exec c2 busybox ip -o -4 addr show eth0").split()[3] == f"{address}/24"
     refused = at.apply("deploys/teardown.py", "--limit", "node1")
-    assert refused.failed == {"node1"}
+    assert refused.code != 0
     assert "would be cut off: what podnet has attached, or somebody's containers or VMs; detach the f" in refused.log
     at.sh("node1", "podman rm -f -t 0 c2")
     assert op(at, tmp_path, f"detach(container={container!r})").changed == {"node1"}
