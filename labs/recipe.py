@@ -55,7 +55,7 @@ MASKED = (
 )
 
 
-# What looks at every boot and daemon-reload for disks, encrypted ones, updates and init scripts, of which there are none.
+# At every boot and daemon-reload they look for disks, encrypted ones, updates and init scripts, of which there are none.
 GENERATORS = (
     *("cryptsetup", "integritysetup", "veritysetup", "gpt-auto", "hibernate-resume", "rc-local", "run"),
     *("system-update", "sysv"),
