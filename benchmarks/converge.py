@@ -4,8 +4,8 @@
 A round goes through all ways in turn, each from hosts that hold nothing, and through podnet's later applies: one that
 finds a host that is new, one that finds nothing to do, one that finds an entry gone. Figures are medians of ROUNDS
 rounds, whole commands from their start to their end; what is slow is measured once. A round before them is watched:
-what each way's processes hold, how many commands each host's sshd is asked for, and that podnet then finds nothing to
-mend.
+what each way's processes hold (not those of the slow ones), how many commands each host's sshd is asked for, and that
+podnet then finds nothing to mend.
 
 All hosts share this machine's processors with the controller: real ones do their own part by themselves. Hence ratios
 say more than seconds.
@@ -108,14 +108,14 @@ def asked(place: Place) -> dict[str, int]:
     return {host: int(place.at.sh(host, count)) for host in place.hosts}
 
 
-def measure(found: Found, place: Place, name: str, commands: list[Command]) -> None:
-    """Run a way, and see in the first round that it has done it."""
-    watched = not found.costs[name]
-    before = asked(place) if watched else {}
-    cost = run(commands, after=lambda: masters(place), watched=watched)
+def measure(found: Found, place: Place, name: str, commands: list[Command], *, once: bool = False) -> None:
+    """Run a way, and see in the first round that it has done it; to watch what is run `once` would slow it down."""
+    first = not found.costs[name]
+    before = asked(place) if first else {}
+    cost = run(commands, after=lambda: masters(place), watched=first and not once)
     found.costs[name].append(cost)
     print(f"  {name}: {cost.seconds:.2f} s", file=sys.stderr)
-    if watched:
+    if first:
         found.commands[name] = max(count - before[host] for host, count in asked(place).items())
         again = place.at.apply()
         if again.code or again.changed:
@@ -127,7 +127,7 @@ def round_of(found: Found, place: Place, number: int) -> None:
     for way in WAYS:
         if _wanted(way, found.size, number):
             reset(place)
-            measure(found, place, way.name, way.commands(place))
+            measure(found, place, way.name, way.commands(place), once=way.slow)
     reset(place)
     place.at.into("vxlan", inventory=place.folder / "fewer.py")
     measure(found, place, JOINED, podnet(place))
@@ -186,7 +186,7 @@ def burdens(found: Found) -> list[str]:
             name,
             f"{found.median(name):.2f}",
             f"{found.median(name, 'processor'):.2f}",
-            f"{found.costs[name][0].memory:.0f}",
+            f"{memory:.0f}" if (memory := found.costs[name][0].memory) else "",
             str(found.commands[name]),
             f"{min(cost.traffic for cost in found.costs[name]) / 1000:.0f}",
         ]

@@ -11,6 +11,7 @@ with cores to spare. Ratios say more than rates.
 """
 
 import json
+import math
 import re
 import signal
 import statistics
@@ -276,17 +277,31 @@ def beside(found: Found, above: str, below: str) -> list[str]:
     )
 
 
+def explained(found: Found, what: str, count: int) -> tuple[float, float]:
+    """Say how far the median of so many ratios may lie from 1 by noise alone: three standard errors.
+
+    By how much two readings of one thing differ is known from the bare underlay's, of all modes. More of them tell that
+    better, and allow no more. 1.25 is sqrt(pi / 2), by which a median's error exceeds a mean's.
+    """
+    spread = statistics.pstdev(map(math.log, noise(found, what)), 0)
+    error = 3 * math.sqrt(math.pi / 2) * spread / math.sqrt(count)
+    return math.exp(-error), math.exp(error)
+
+
 def verdict(found: Found) -> str:
-    """Say which medians lie further from 1 than what two bare readings of a round differ by."""
+    """Say which medians lie further from 1 than noise explains."""
     other = []
     for what, title in TITLES.items():
-        low, high = min(noise(found, what)), max(noise(found, what))
         for mode, rounds in found.items():
-            if rounds and not low <= (middle := statistics.median(ratios(rounds, "podnet", "by_hand", what))) <= high:
-                other.append(f"{mode}, {title}: {middle:.2f}, and noise {low:.2f} to {high:.2f}")
+            if rounds:
+                low, high = explained(found, what, len(rounds))
+                middle = statistics.median(ratios(rounds, "podnet", "by_hand", what))
+                other += (
+                    [] if low <= middle <= high else [f"{mode}, {title}: {middle:.2f}, noise {low:.2f} to {high:.2f}"]
+                )
     if not other:
-        return "No mode is further from its twin by hand than the bare underlay is from itself in another reading."
-    return "Further from its twin by hand than the bare underlay is from itself: " + "; ".join(other) + "."
+        return "Equal within noise: no median is further from 1 than three standard errors, which bare to bare gives."
+    return "Further from 1 than three standard errors, which bare to bare gives: " + "; ".join(other) + "."
 
 
 def absolute(found: Found) -> str:
