@@ -55,7 +55,7 @@ MASKED = (
 )
 
 
-# At every boot and daemon-reload they look for disks, encrypted ones, updates and init scripts, of which there are none.
+# At boot and daemon-reload they look for disks, encrypted ones, updates and init scripts, of which there are none.
 GENERATORS = (
     *("cryptsetup", "integritysetup", "veritysetup", "gpt-auto", "hibernate-resume", "rc-local", "run"),
     *("system-update", "sysv"),
