@@ -11,7 +11,7 @@ from podnet.facts.node import Node, asked
 from podnet.modes import Mode, settled
 from podnet.obstacles import obstacles
 from podnet.operations.telling import KeyPair, renumbered, tables, told
-from podnet.operations.writing import Refusal, unread
+from podnet.operations.writing import refused, unread
 from podnet.state import State
 
 
@@ -41,7 +41,7 @@ def keys(want: State, cluster: Cluster, mode: Mode) -> Generator[PyinfraCommand]
         return
     want = settled(want, mode, cluster, cluster.node(host.name), have)
     if reasons := obstacles(want, have, cluster, host.name) + renumbered():
-        yield Refusal("nothing was changed: " + "; ".join(reasons))
+        yield from refused(reasons)
         return
     told(host.state).hear(host.name, have)
     if have.keys.get(cluster.marks.alias):

@@ -17,7 +17,7 @@ from podnet.modes import Mode, settled
 from podnet.obstacles import obstacles
 from podnet.operations import telling
 from podnet.operations.keys import keys
-from podnet.operations.writing import Refusal, mention, unread, write
+from podnet.operations.writing import Refusal, mention, refused, unread, write
 from podnet.ownership import clusters
 from podnet.plan import plan, summary
 from podnet.state import State
@@ -97,7 +97,7 @@ def look(want: State, cluster: Cluster) -> Generator[PyinfraCommand]:
         yield unread()
         return
     if reasons := telling.look(cluster, have):
-        yield Refusal("nothing was changed: " + "; ".join(reasons))
+        yield Refusal("nothing was changed: " + "; ".join(reasons))  # what follows says it as well to who only looks
         return
     host.noop("the host keeps its subnet")
 
@@ -135,7 +135,7 @@ def converge(
         return
     mine = cluster.marks if cluster else mine or _only(clusters(have))
     if mine is None:
-        yield Refusal("nothing was changed: " + SEVERAL.format(", ".join(str(x.vni) for x in sorted(clusters(have)))))
+        yield from refused([SEVERAL.format(", ".join(str(each.vni) for each in sorted(clusters(have))))])
         return
     if cluster is not None and mode is not None:
         want = _settled(want, mode, cluster, have)
@@ -144,7 +144,7 @@ def converge(
         want = boot.fitted(want, cluster, cluster.node(host.name), have)
         reasons += telling.renumbered()
     if reasons := obstacles(want, have, cluster, host.name, mine, cut_off=cut_off) + reasons:
-        yield Refusal("nothing was changed: " + "; ".join(reasons))
+        yield from refused(reasons)
         return
     todo = plan(want, have, mine)
     yield from write(sections(todo), summary(todo))

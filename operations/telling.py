@@ -48,7 +48,7 @@ class Told:
             peer: said for _, told in sorted(self.stale.items()) for peer, said in told.items() if peer not in asked
         }
         said = [*([] if self.moving.get(name) else moving), *known.values()]
-        return [*said[:1], *([f"so would {len(said) - 1} more hosts"] if said[1:] else [])]
+        return [*said[:1], *([f"so would {len(said) - 1} more"] if said[1:] else [])]
 
 
 _told: WeakKeyDictionary[Run, Told] = WeakKeyDictionary()

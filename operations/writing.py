@@ -4,7 +4,7 @@ import re
 from collections.abc import Generator, Iterable, Sequence
 from weakref import WeakKeyDictionary
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import Host, State, StringCommand
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import PyinfraCommand
@@ -65,6 +65,14 @@ class Refusal(PyinfraCommand):
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> bool:
         refuse(host, self.reason)
         return False
+
+
+def refused(reasons: Iterable[str]) -> Generator[PyinfraCommand]:
+    """Refuse to write to the current host; while pyinfra only looks, nobody else would say so."""
+    said = "; ".join(reasons)
+    if not host.state.is_executing:
+        host.log_styled(f"it would be refused: {said}", fg="red", log_func=logger.error)
+    yield Refusal(f"nothing was changed: {said}")
 
 
 def write(sections: Sequence[Section], summary: str) -> Generator[PyinfraCommand]:

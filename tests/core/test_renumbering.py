@@ -108,7 +108,7 @@ def test_one_host_that_would_move_holds_all_others_back() -> None:
     heard.moving |= {"c": ["so would it"], "d": ["and it"]}
     assert heard.renumbered("a") == [
         "b would be renumbered: it would be allotted another",
-        "so would 2 more hosts",
+        "so would 2 more",
     ]
 
 

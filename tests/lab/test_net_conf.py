@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.at import At
+from tests.lab.at import At, run
 
 ENV = "/run/flannel/subnet.env"
+DEPLOY = "deploys/net_conf.py"
 HOSTS = ("node1", "node2", "node3")
 INVENTORY = """
 import runpy
@@ -127,7 +128,9 @@ def test_nobody_is_changed_when_one_would_be_renumbered(at: At, tmp_path: Path, 
     at.into("net_conf", inventory=inventory(at, tmp_path, *HOSTS, **said))
     before = {host: at.sh(host, HELD) for host in HOSTS}
     for members in (("node1", "node3"), ("node1", "node3", "node2")):
-        log = refused(at, *members, file=inventory(at, tmp_path, *members, **said))
+        file = inventory(at, tmp_path, *members, **said)
+        assert "[node3] it would be refused: it would be allotted" in run("pyinfra", "--dry", file, DEPLOY).said
+        log = refused(at, *members, file=file)
         assert "it would be allotted 10.244.2.0/24, and runs with 10.244.3." in log
         assert "give it 10.244.3.0/24 as `pod_subnet`" in log
         assert "[node1] nothing was changed: node" in log
