@@ -3,7 +3,7 @@
 import base64
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pyinfra.api import FactBase
@@ -158,6 +158,15 @@ def parse(output: Iterable[str]) -> Seen:
                 pass
             case _:
                 raise ValueError(f"{' '.join(heading)!r} tells of nothing")
+    attached, damaged = _attached(network, kept, unknown, results)
+    told = {name: said for name, said in mute.items() if said}
+    return Seen(network, host, listed, supported, namespaces, attached, told, damaged)
+
+
+def _attached(
+    network: str, kept: Mapping[str, Attached], unknown: Mapping[str, list[str]], results: Mapping[str, str]
+) -> tuple[tuple[Attached, ...], dict[str, str]]:
+    """Join what was noted with what is cached, by the names of their files; beside it what is cached and unreadable."""
     attached: list[Attached] = []
     damaged: dict[str, str] = {}
     for name in sorted({*kept, *unknown, *results}):
@@ -169,8 +178,7 @@ def parse(output: Iterable[str]) -> Seen:
             attached.append(cached)
         elif why:
             damaged[name] = why
-    told = {name: said for name, said in mute.items() if said}
-    return Seen(network, host, listed, supported, namespaces, tuple(attached), told, damaged)
+    return tuple(attached), damaged
 
 
 def _chunks(output: Iterable[str]) -> Iterator[tuple[list[str], list[str]]]:

@@ -263,30 +263,31 @@ def test_a_container_of_podmans_is_attached_while_it_runs(vxlan_alone: At, tmp_p
     assert at.sh("node1", f"cd {STORE}; grep -l {container} 10.* || test $? = 1") == ""
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        f"ip link del $(grep -lx $({IFLINK}) /sys/class/net/*/ifindex | cut -d / -f 5)",
-        "ip -n web addr del $(ip -n web -o -4 addr show eth0 | awk '{print $4}') dev eth0",
-        "ip netns del web",
-        f": >{KEPT}/podnet-pods_cni.web-eth0/of",
-        f": >{KEPT}/podnet-pods_cni.web-eth0/01-bridge",
-        f": >{RESULTS}/podnet-pods_cni.web-eth0",
-        f"for i in {KEPT}/podnet-pods_cni.web-eth0/* {RESULTS}/podnet-pods_cni.web-eth0; do : >$i; done",
-    ],
+DAMAGES = (
+    f"ip link del $(grep -lx $({IFLINK}) /sys/class/net/*/ifindex | cut -d / -f 5)",
+    "ip -n web addr del $(ip -n web -o -4 addr show eth0 | awk '{print $4}') dev eth0",
+    "ip netns del web",
+    f": >{KEPT}/podnet-pods_cni.web-eth0/of",
+    f": >{KEPT}/podnet-pods_cni.web-eth0/01-bridge",
+    f": >{RESULTS}/podnet-pods_cni.web-eth0",
+    f"for i in {KEPT}/podnet-pods_cni.web-eth0/* {RESULTS}/podnet-pods_cni.web-eth0; do : >$i; done",
 )
-def test_what_hands_and_failures_of_the_power_damage_is_mended(vxlan_alone: At, tmp_path: Path, damage: str) -> None:
+"""The last as a failure of the power leaves files that were written just before."""
+
+
+def test_what_hands_and_failures_of_the_power_damage_is_mended(vxlan_alone: At, tmp_path: Path) -> None:
     """By one run; a second one changes nothing, and nothing of the damaged one is left."""
     at = vxlan_alone
     own = inventory(at, tmp_path, "web")
     assert at.apply(DEPLOY, inventory=own).changed == ALL
-    at.sh("node1", damage)
-    mended = at.apply(DEPLOY, inventory=own)
-    assert mended.changed == {"node1"}, mended.log
-    assert at.apply(DEPLOY, inventory=own).unchanged == ALL
-    (address,) = reserved(at, "node1")
-    assert ttls(at, "node2", "podnet-pod1", [address]) == [str(FAR)]
-    assert len(at.sh("node1", "ip -br link show master cni0").splitlines()) == 3
+    for damage in DAMAGES:
+        at.sh("node1", damage)
+        mended = at.apply(DEPLOY, inventory=own)
+        assert mended.changed == {"node1"}, (damage, mended.log)
+        assert at.apply(DEPLOY, inventory=own).unchanged == ALL, damage
+        (address,) = reserved(at, "node1")
+        assert ttls(at, "node2", "podnet-pod1", [address]) == [str(FAR)], damage
+        assert len(at.sh("node1", "ip -br link show master cni0").splitlines()) == 3, damage
 
 
 def test_files_of_others_that_are_damaged_stop_nobody_else(vxlan_alone: At, tmp_path: Path) -> None:
@@ -358,7 +359,7 @@ def test_what_is_in_the_way_is_refused_before_anything_is_changed(vxlan_alone: A
         (
             "mv /etc/cni/net.d /etc/cni/away",
             "mv /etc/cni/away /etc/cni/net.d",
-            "10-podnet.conflist is not there: apply",
+            "10-podnet.conflist is not there, or is empty: apply",
         ),
     )
     for does, undoes, sentence in cases:
