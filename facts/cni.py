@@ -99,8 +99,11 @@ damage() {{
 }}
 export CNI_COMMAND=CHECK CNI_PATH={PLUGINS} CNI_ARGS=
 for path in {KEPT}/{network}-*; do
-  if [ ! -f "$path"/of ]; then continue; fi
-  read -r CNI_CONTAINERID CNI_IFNAME CNI_NETNS inode <"$path"/of || test $? = 1
+  CNI_CONTAINERID= CNI_IFNAME= CNI_NETNS= inode=
+  set -- "$path"/[0-9]*
+  if [ -f "$path"/of ]; then read -r CNI_CONTAINERID CNI_IFNAME CNI_NETNS inode <"$path"/of || test $? = 1
+  elif [ ! -e "$1" ]; then continue
+  fi
   case $inode in -) ;; *[!0-9]*) inode= ;; esac
   case $CNI_CONTAINERID$CNI_IFNAME$CNI_NETNS in *[!A-Za-z0-9_./-]*) inode= ;; esac
   if [ ! "$inode" ]; then
