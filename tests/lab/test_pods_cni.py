@@ -268,6 +268,7 @@ DAMAGES = (
     "ip -n web addr del $(ip -n web -o -4 addr show eth0 | awk '{print $4}') dev eth0",
     "ip netns del web",
     f": >{KEPT}/podnet-pods_cni.web-eth0/of",
+    f"rm {KEPT}/podnet-pods_cni.web-eth0/of",
     f": >{KEPT}/podnet-pods_cni.web-eth0/01-bridge",
     f": >{RESULTS}/podnet-pods_cni.web-eth0",
     f"for i in {KEPT}/podnet-pods_cni.web-eth0/* {RESULTS}/podnet-pods_cni.web-eth0; do : >$i; done",
