@@ -296,10 +296,9 @@ def test_files_that_lost_their_words_are_mended(fakes: Fakes, how: str) -> None:
 
 
 def test_a_note_that_is_gone_is_mended_as_one_that_is_damaged(fakes: Fakes) -> None:
-    """A folder without anything is what a cut has left before anything was done."""
+    """By what else there is."""
     fakes.run(Todo(add=(fakes.web,)), seen())
     (fakes.folder / "kept" / "podnet-c1-eth0" / "of").unlink()
-    (fakes.folder / "kept" / "podnet-c9-eth0").mkdir()
     (item,) = fakes.look().attached
     assert (item.attachment, item.ours, item.inode) == (fakes.web, True, "")
     assert item.wrong == "/var/lib/cni/podnet/podnet-c1-eth0/of is damaged"
