@@ -68,9 +68,11 @@ def measured_once(inventory: Inventory) -> Iterator[None]:
     longest: Any = [max(inventory, key=lambda host: len(host.name))] if len(inventory) else []
     for host in inventory:
         host.inventory = longest
-    yield
-    for host in inventory:
-        host.inventory = inventory
+    try:
+        yield
+    finally:
+        for host in inventory:
+            host.inventory = inventory
 
 
 @cache
