@@ -71,8 +71,8 @@ class Node:
 
     def gives(self, address: IPv4Address) -> bool:
         """Say whether a pod may have this address: one of the subnet, but not its own, the gateway's or the last."""
-        subnet = self.pod_subnet
-        return address in subnet and address not in {subnet[0], self.gateway.ip, subnet[-1]}
+        place = int(address) - int(self.pod_subnet.network_address)
+        return 1 < place < self.pod_subnet.num_addresses - 1  # 0 is its own, 1 the gateway
 
     @cached_property
     def room(self) -> int:
@@ -221,10 +221,11 @@ def _disjoint_pod_subnets(nodes: tuple[Node, ...]) -> None:
 
 def _check_underlay(network: IPv4Network, nodes: tuple[Node, ...]) -> None:
     """Pods must not hide underlay addresses, and neighbours must agree on who is a neighbour."""
-    segments: dict[IPv4Network, str] = {}
+    segments: dict[IPv4Network, Node] = {}
     for node in nodes:
-        segments.setdefault(node.address.network, node.name)
-        if node.address.network.overlaps(network):
+        segments.setdefault(node.address.network, node)
+    for segment, node in segments.items():
+        if segment.overlaps(network):
             raise ClusterError(
                 f"{node.name}: `address` {node.address} lies in a network that overlaps the pods' `network` {network}; "
                 "nodes would look for each other inside the tunnel; choose another `network`"
@@ -233,6 +234,6 @@ def _check_underlay(network: IPv4Network, nodes: tuple[Node, ...]) -> None:
     for a, b in itertools.pairwise(ordered):
         if a.overlaps(b):
             raise ClusterError(
-                f"{segments[b]}: `address` has the network {b}, but {segments[a]}'s has {a}, which overlaps it; "
-                "one of the prefix lengths is wrong"
+                f"{segments[b].name}: `address` has the network {b}, but {segments[a].name}'s has {a}, which overlaps "
+                "it; one of the prefix lengths is wrong"
             )

@@ -12,6 +12,8 @@ pyinfra reads the inventory, connects, and only then runs deploy files; it has n
 import json
 import runpy
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,10 +60,28 @@ def before_connecting(state: State) -> None:
                 cluster(inventory)
         except InventoryError as e:
             raise CliError(str(e)) from e
-        init(inventory, *args, **kwargs)
+        with measured_once(inventory):
+            init(inventory, *args, **kwargs)
         ending.tell_of(state)
 
     state.init = checked  # type: ignore[method-assign]  # on this one object; see the module's docstring
+
+
+@contextmanager
+def measured_once(inventory: Inventory) -> Iterator[None]:
+    """Have pyinfra pad all hosts' names to the longest one in time that is linear in the hosts.
+
+    Each host looks through its inventory for that name when it is initialized, and for nothing else: of 5,000 hosts
+    that was a quarter of an apply to one of them. Meanwhile the longest one is all that it finds there.
+    """
+    longest: Any = [max(inventory, key=lambda host: len(host.name))] if len(inventory) else []
+    for host in inventory:
+        host.inventory = longest
+    try:
+        yield
+    finally:
+        for host in inventory:
+            host.inventory = inventory
 
 
 @cache

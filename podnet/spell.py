@@ -296,5 +296,5 @@ def _route(route: Route) -> str:
 
 def _rule(rule: Rule) -> str:
     words = {"from": rule.source, "to": rule.target, "iif": rule.iif, "fwmark": rule.fwmark, "table": rule.table}
-    said = "".join(f" {word} {value}" for word, value in words.items() if value is not None)
+    said = "".join(f" {word} {value}" for word, value in words.items() if value)
     return f"priority {rule.priority}{said} protocol {rule.proto}"

@@ -188,7 +188,12 @@ def exchange(
 @pytest.fixture
 def have(node: Node, answers: dict[str, Answer]) -> State:
     """Return what the node holds."""
-    return tables.parse(answers[node.name].read().splitlines())
+    printed = answers[node.name].read()
+    try:
+        with strictly(f"what {node.name} told of its tables"):
+            return tables.parse(printed.splitlines())
+    except FactProcessError as e:
+        pytest.fail(str(e), pytrace=False)
 
 
 @pytest.fixture(scope="session")

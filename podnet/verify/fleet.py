@@ -4,7 +4,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Fleet:
     outside: str = ""
     nodes: tuple[Node, ...] = ()
     entrances: Mapping[str, str] = field(default_factory=dict)
+    unreached: dict[str, str] | None = None
+    """Hosts to which there was no way, and why: they are not asked again. None: nobody notes it."""
 
     def __post_init__(self) -> None:
         """Keep the inventory's order."""
@@ -55,18 +57,28 @@ class Fleet:
         """Spell how the namespaces of a node's pods are entered."""
         return self.entrances.get(node.name) or by_name(self.cluster.marks)
 
+    def silent(self, name: str) -> str:
+        """Say that a host was not reached, if it was not; nothing is asked for that."""
+        why = (self.unreached or {}).get(name)
+        return f"{name} was not reached, and is not asked again ({why})" if why else ""
+
     def run(self, node: Node, script: str) -> Answer:
         """Run a shell script on one node."""
         return self._run(node.name, script)
 
     def _run(self, name: str, script: str) -> Answer:
+        if problem := self.silent(name):
+            return Answer("", problem=problem)
         try:
-            result = self.hosts[name].run(script)
+            result = self.hosts[name].run(told_apart(script))
         except OSError as e:  # ssh itself could not be started
             return Answer("", problem=f"{name}: ssh could not be started for {len(script)} bytes of script: {e}")
         except RuntimeError as e:  # testinfra's way to say that it got no connection
             said = getattr(e.args[0], "stderr", "") if e.args else ""
-            return Answer("", problem=f"{name} cannot be reached: {said.strip() or e}")
+            why = said.strip() or str(e)
+            if self.unreached is not None:
+                self.unreached[name] = why
+            return Answer("", problem=f"{name} cannot be reached: {why}")
         failed = f"{name}: a command failed with exit status {result.rc}: {result.stderr.strip()}"
         return Answer(result.stdout, result.stderr, problem=failed if result.rc else "")
 
@@ -82,13 +94,26 @@ class Fleet:
 
     def only(self, names: Collection[str]) -> "Fleet":
         """Return the fleet of those nodes alone."""
-        return Fleet(self.cluster, {name: host for name, host in self.hosts.items() if name in names})
+        hosts = {name: host for name, host in self.hosts.items() if name in names}
+        return replace(self, hosts=hosts, nodes=tuple(node for node in self.nodes if node.name in names))
+
+    def forgetful(self) -> "Fleet":
+        """Return a fleet that asks each host each time, for whoever has hosts reboot."""
+        return replace(self, unreached=None)
 
     def disconnect(self) -> None:
         """End the connections that are this process's own. Those of ssh are SshConfig's."""
         for host in self.hosts.values():
             if disconnect := getattr(host.backend, "disconnect", None):
                 disconnect()
+
+
+def told_apart(script: str) -> str:
+    """Keep from a script the exit status 255, by which ssh says that it did not reach the host.
+
+    `ip netns exec` has it for a namespace that is not there.
+    """
+    return f"(\n{script}\n)\nexit $(($? == 255 ? 1 : $?))"
 
 
 def connect(specs: Sequence[str], options: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]]) -> dict[str, Host]:

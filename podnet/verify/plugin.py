@@ -155,7 +155,7 @@ def pytest_configure(config: pytest.Config) -> None:
     options = _testinfra_options(config) | {"ssh_config": str(ssh_config.path)}
     connected = connect([*(hosts.split(",") if hosts else data), *beside], options, data | beside)
     ssh_config.names = list(connected)
-    config.stash[FLEET] = Fleet(cluster, connected, outside)
+    config.stash[FLEET] = Fleet(cluster, connected, outside, unreached={})
     config.stash[DATA] = told = _as_told(config, data, connected)
     config.stash[SOURCE] = inventory_of(config)
     if told != data:

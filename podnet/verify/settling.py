@@ -21,7 +21,7 @@ def settled(fleet: Fleet, want: Mapping[str, State], have: Mapping[str, State]) 
     there = {node.name: node for node in cluster.nodes}
     there |= {name: allot(there[name], want[name], state, cluster.marks) for name, state in have.items()}
     nodes = tuple(there.values())
-    return fleet if nodes == cluster.nodes else Fleet(replace(cluster, nodes=nodes), fleet.hosts, fleet.outside)
+    return fleet if nodes == cluster.nodes else replace(fleet, cluster=replace(cluster, nodes=nodes), nodes=())
 
 
 def named(data: Data, fleet: Fleet) -> Data:

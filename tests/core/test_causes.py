@@ -9,7 +9,7 @@ import pytest
 
 from podnet import boot, modes
 from podnet.state import Address, Nic, Route, State, Sysctl
-from podnet.verify.diagnosis.causes import End, Host, Trip, causes
+from podnet.verify.diagnosis.causes import End, Host, Trip, causes, outside
 from podnet.verify.diagnosis.evidence import Echoes, Evidence, Moved, Way
 from podnet.verify.diagnosis.refusals import PROTOCOLS, Packet, Refusal, of_iptables, of_nft, risen
 from tests.core import goldens
@@ -206,6 +206,82 @@ def test_where_nothing_is_wrong_nothing_is_said(mode: str) -> None:
     assert causes(trip(mode)) == []
 
 
+OUTSIDE = outside("outside", IPv4Address("192.168.56.99"))
+
+
+def outward(of: Trip) -> Trip:
+    """Have the first pod and a host outside fail instead."""
+    return replace(of, target=OUTSIDE)
+
+
+def inward(of: Trip) -> Trip:
+    """Have the same two fail the other way round."""
+    return replace(of, source=OUTSIDE, target=of.source)
+
+
+BEYOND: dict[str, tuple[str, Change, str, str]] = {
+    "masquerading that is gone": (
+        "bridge",
+        without("chains", table="nat"),
+        "node1: missing firewall chain: nat PODNET-POSTRTG",
+        "iptables-save",
+    ),
+    "forwarding that is off": (
+        "vxlan",
+        without("sysctls", path="net/ipv4/conf/cni0/forwarding"),
+        "node1: missing sysctl: net/ipv4/conf/cni0/forwarding = 1",
+        "sysctl net/ipv4/conf/cni0/forwarding",
+    ),
+    "a pod without a default route": (
+        "host_gw",
+        inside("podnet-pod1", without("routes", to=IPv4Network("0.0.0.0/0"))),
+        "node1: pod podnet-pod1: missing route: route replace 0.0.0.0/0 via 10.244.1.1 dev eth0",
+        "ip netns exec podnet-pod1 ip route get 192.168.56.99",
+    ),
+    "a cable that is gone": (
+        "proxy_arp",
+        without("links", netns="podnet-pod1"),
+        "node1: missing link: link add",
+        "ip -d link show dev",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BEYOND)
+@pytest.mark.parametrize("way", [outward, inward])
+def test_the_first_wrong_table_on_the_way_outside_is_named(way: Callable[[Trip], Trip], what: str) -> None:
+    """Of the host outside nothing is known, of the pod's node everything."""
+    mode, change, cause, look = BEYOND[what]
+    said = first(way(trip(mode, {ONE: change})))
+    assert said.startswith(cause)
+    assert f"(look: ssh node1 {look}" in said
+
+
+@pytest.mark.parametrize("mode", goldens.MODES)
+@pytest.mark.parametrize("way", [outward, inward])
+def test_where_nothing_is_wrong_on_the_way_outside_nothing_is_said(way: Callable[[Trip], Trip], mode: str) -> None:
+    """What is wrong with another node's entries does not concern it either."""
+    assert causes(way(trip(mode))) == []
+    elsewhere = causes(way(trip("vxlan", {TWO: without("links", dev="flannel.1")})))
+    assert elsewhere == []
+
+
+def test_what_the_way_outside_meets_is_named() -> None:
+    """A route of the underlay, a neighbour that does not answer, a filter that counts the node's own packets."""
+    astray = Evidence(ways={"192.168.56.99": Way("eth1")})
+    assert "wrong underlay route: the way to outside, 192.168.56.99, is dev eth1, and should be dev eth0" in first(
+        outward(trip("host_gw", more={ONE: astray}))
+    )
+    silent = Evidence(neighbours={("eth0", IPv4Address("192.168.56.99")): ("", "FAILED")})
+    assert "neighbour 192.168.56.99 dev eth0 is FAILED" in first(outward(trip("host_gw", more={ONE: silent})))
+    took = Refusal("iptables raw PREROUTING", "-A PREROUTING -d 192.168.56.11/32 -j DROP", "", 7)
+    took = replace(took, asks=(("target", False, "192.168.56.11/32"),))
+    refused = Evidence(refusals=(took,), risen={took.key: 6})
+    assert "iptables raw PREROUTING has refused 6 packets just now" in first(
+        outward(trip("vxlan", more={ONE: refused}))
+    )
+
+
 def test_what_does_not_concern_the_pair_is_not_its_cause() -> None:
     """The way from node1 to node2 needs no entry for node3."""
     changes = {ONE: without("routes", to=IPv4Network("10.244.3.0/24"))}
@@ -269,6 +345,19 @@ def test_a_rule_that_counted_on_is_named_and_one_that_did_not_is_not() -> None:
     more = Evidence(refusals=(idle, other, took), risen={took.key: 6, idle.key: 0, other.key: 7})
     (said,) = map(str, causes(trip("vxlan", more={TWO: more})))
     assert said.startswith("node2: firewall: iptables filter INPUT has refused 6 packets just now: -A INPUT -p udp")
+
+
+def test_a_strangers_translation_of_pods_addresses_is_named() -> None:
+    """Behind our own chain, too, where no position of ours tells of it; one for others' packets is left alone."""
+    rules = "*nat\n[{}:0] -A POSTROUTING -s {} -j MASQUERADE\nCOMMIT"
+    for source, found in {"10.244.1.0/24": True, "172.17.0.0/16": False}.items():
+        before, after = ([*of_iptables(rules.format(n, source).splitlines(), "iptables")] for n in (1, 2))
+        of = trip("vxlan", more={ONE: Evidence(refusals=tuple(after), risen=risen(before, after))})
+        said = f"iptables nat POSTROUTING has translated 1 packets just now: -A POSTROUTING -s {source} -j MASQUERADE"
+        assert (said in "".join(map(str, causes(of)))) is found
+        # A pod's way outside is translated in any case, and only a stranger's way in is not.
+        assert causes(outward(of)) == []
+        assert (said in "".join(map(str, causes(inward(of))))) is found
 
 
 UNCOUNTED = Refusal("nft inet own forward", "rule handle 4: drop", "nft -a list chain inet own forward", None)

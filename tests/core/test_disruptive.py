@@ -2,25 +2,22 @@
 
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from podnet.cluster import Cluster, Node
 from podnet.marks import FIRST
 from podnet.verify import inventory
 from podnet.verify.applying import Applied
 from podnet.verify.disruptive import dump, losses, moving
 from podnet.verify.disruptive.losses import NotCountedError
-from podnet.verify.disruptive.operating import Arrangement, Operator
+from podnet.verify.disruptive.operating import NONE_ACROSS, Arrangement, Operator, fail_if_lost, told
 from podnet.verify.disruptive.test_member import names
 from podnet.verify.disruptive.test_switch import unlike
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import NUMBERS
 from tests.core.examples import hosts
 from tests.core.test_verify import node
-
-if TYPE_CHECKING:
-    from podnet.cluster import Cluster
 
 TWO = [node(1, 2), node(2, 2)]
 
@@ -74,6 +71,28 @@ def test_a_loss_names_the_pair_and_the_pause() -> None:
     assert str(counted(9, [1, 2, 6, 7, 8, 9])) == (
         "node1/pod1 -> node2/pod1: 3 of 9 packets lost, up to 0.03 s without any"
     )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "mode", "says"),
+    [
+        ([node(1, 2), node(2, 2)], "host_gw", "an apply: 0 of 36 packets lost between 4 pairs"),
+        ([node(1, 2), node(2, 2)], "bridge", "an apply: 0 of 18 packets lost between 2 pairs"),  # connects no nodes
+        ([node(1, 2)], "host_gw", f"an apply: 0 of 9 packets lost between 1 pairs; {NONE_ACROSS}"),
+        ([node(1, 1)], "host_gw", f"an apply: 0 of 0 packets lost between 0 pairs; {NONE_ACROSS}"),
+    ],
+)
+def test_it_is_told_where_no_pair_across_nodes_was_looked_at(nodes: list[Node], mode: str, says: str) -> None:
+    """Of two hosts one of which is removed, "none lost" would be true of nothing."""
+    found = losses.pairs(FIRST, nodes, NUMBERS[mode])
+    counted = [losses.Loss(pair, 9, 0, 0, 0) for pairs in found.values() for pair in pairs]
+    assert told("an apply", counted, NUMBERS[mode]) == says
+
+
+def test_none_lost_of_none_proves_nothing() -> None:
+    """A test that has counted nothing is skipped, and says what it would take."""
+    with pytest.raises(pytest.skip.Exception, match="nothing was counted during the removal of node2: "):
+        fail_if_lost([], "the removal of node2")
 
 
 @pytest.mark.parametrize("mac", ["02:55:c0:a8:38:0b", "52:54:00:12:34:56", "00:1b:21:00:00:7f"])

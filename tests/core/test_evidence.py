@@ -3,13 +3,16 @@
 import json
 import subprocess
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import IPv4Address
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from podnet import modes
 from podnet.marks import FIRST
+from podnet.modes import vxlan
 from podnet.state import State, Sysctl
 from podnet.verify import capture
 from podnet.verify.diagnosis import evidence
@@ -19,6 +22,7 @@ from podnet.verify.diagnosis.refusals import PROTOCOLS
 from podnet.verify.entering import by_name
 from podnet.verify.fleet import Answer, Fleet
 from tests.core.examples import cluster
+from tests.core.test_facts import whole
 
 PEER = IPv4Address("192.168.56.12")
 
@@ -127,3 +131,41 @@ def test_nothing_is_asked_until_something_fails_and_then_each_host_once() -> Non
             "to pod2: no reply\n  cause: node1 cannot be reached",
         ]
     assert [len(host.asked) for host in hosts.values()] == [1, 1, 1]
+
+
+def test_the_host_outside_tries_again_where_it_is_who_did_not_reach_a_pod() -> None:
+    """Handed to the pod's node, while that counts; a pod that does not reach it tries again alone."""
+    of = cluster()
+    hosts: dict[str, Any] = {name: Silent() for name in ("node1", "node2", "node3", "outside")}
+    address = IPv4Address("192.168.56.99")
+    for ends, asked in {("outside", "node1/pod1"): 1, ("node1/pod1", "outside"): 0}.items():
+        hosts["outside"].asked.clear()
+        want = {node.name: State() for node in of.nodes}
+        answers = {node.name: Answer("", problem="not read") for node in of.nodes}
+        inquiry = Inquiry(Fleet(of, hosts, "outside"), want, partial(dict, answers))
+        inquiry.explained([Problem(*ends, "no reply", outside=address)])
+        assert len(hosts["outside"].asked) == asked
+        assert all("\n10.244.1.2 2 192.168.56.11\n" in script for script in hosts["outside"].asked)
+
+
+LOST = Problem("node1/pod1", "node2/pod1", "no reply")
+
+
+@dataclass
+class Garbled:
+    """A host whose answers are not as expected."""
+
+    def run(self, script: str) -> SimpleNamespace:
+        del script
+        return SimpleNamespace(rc=0, stdout="welcome", stderr="")
+
+
+def test_an_answer_that_cannot_be_read_is_told_and_no_other_hosts_test_ends_by_it() -> None:
+    """Whichever of the two answers it is: the tables, or what is asked further."""
+    of = cluster()
+    fleet = Fleet(of, dict.fromkeys(("node1", "node2", "node3"), Garbled()))
+    want = {node.name: modes.wanted(vxlan, of, node) for node in of.nodes}
+    (said,) = Inquiry(fleet, want, lambda: dict.fromkeys(want, Answer("welcome"))).explained([LOST])
+    assert said.endswith("cause: what node1 told of its tables is not as expected (ValueError: it was cut short)")
+    (said,) = Inquiry(fleet, want, lambda: dict.fromkeys(want, Answer("\n".join(whole("fresh"))))).explained([LOST])
+    assert "cause: node2: pod podnet-pod1: duplicate address: 10.244.1.2/24" in said  # all three tell the same

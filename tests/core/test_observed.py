@@ -316,6 +316,8 @@ def test_rules_of_nft_are_followed_and_a_drop_is_final() -> None:
     assert acts(filtered % ",".join([chain % ("inet", "own", "drop")])) == {ACCEPT, DROP}
     assert acts(filtered % ",".join([chain % ("inet", "own", "drop"), rule % "accept"])) == {ACCEPT}
     assert acts(filtered % ",".join([chain % ("inet", "own", "accept"), rule % "drop"])) == {ACCEPT, DROP}
+    limited = rule.replace('},{"%s"', '},{"limit":{"rate":10,"per":"second"}},{"%s"')
+    assert acts(filtered % ",".join([chain % ("inet", "own", "drop"), limited % "accept"])) == {ACCEPT, DROP}
 
 
 def test_flannels_own_masquerade_is_seen() -> None:
@@ -398,6 +400,12 @@ NARROW = Rule(99, "9", target=IPv4Network("10.244.2.0/24"))
             TABLE9,
             False,
             "to pods of node2 goes via 192.0.2.1 dev eth1 under conditions that are not read here",
+        ),
+        (
+            replace(NARROW, table="", options=("action blackhole", "oif tun9")),
+            TABLE9,
+            False,
+            "not read here: rule add priority 99 to 10.244.2.0/24 protocol 77, action blackhole, oif tun9",
         ),
         (replace(NARROW, table="", options=("l3mdev None",)), TABLE9, None, ""),
         (replace(NARROW, target=IPv4Network("10.9.0.0/16")), TABLE9, None, ""),

@@ -7,9 +7,11 @@ from functools import cache, partial
 from typing import Any
 
 import pytest
+from pyinfra.api import Config, Inventory
+from pyinfra.api import State as Run
 
 from benchmarks.planning import ENTRIES, batch, damaged, inventory, seconds
-from podnet import modes
+from podnet import modes, preflight
 from podnet.batch import sections
 from podnet.cluster import Cluster
 from podnet.differences import differences
@@ -58,6 +60,23 @@ def test_planning_a_host_is_twice_the_work_for_twice_the_peers(name: str) -> Non
 def test_reading_an_inventory_is_twice_the_work_for_twice_the_hosts() -> None:
     """Uniqueness and overlaps are found without comparing all pairs."""
     small, large = (calls(partial(read, inventory(count))) for count in (SMALL, LARGE))
+    assert large < TWICE * small
+
+
+def begun(count: int) -> Inventory:
+    """Have pyinfra begin with so many hosts, one of which has a longer name, as its command line does."""
+    hosts = {"longest-of-all": {}, **inventory(count)}
+    said = Inventory(([*hosts.items()], {}))  # type: ignore[no-untyped-call]  # pyinfra's own
+    with preflight.measured_once(said):
+        Run().init(said, Config())  # type: ignore[no-untyped-call]  # pyinfra's own
+    return said
+
+
+def test_pyinfra_begins_in_twice_the_time_for_twice_the_hosts() -> None:
+    """It looks for the longest name once, pads all names to that, and each host has its whole inventory afterwards."""
+    assert {len(host.name + host.print_prefix_padding) for host in begun(3)} == {len("longest-of-all")}
+    assert {len(host.inventory) for host in begun(3)} == {4}
+    small, large = (calls(partial(begun, count)) for count in (SMALL, LARGE))
     assert large < TWICE * small
 
 

@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from podnet.cluster import Cluster, Node, Pod
 from podnet.modes import vxlan, wanted
 from podnet.verify import capture, fleet, inventory
 from podnet.verify.capture import NotCapturedError, Packet
+from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.numbers import NUMBERS, udp_fault, vxlan_fault
 from tests.core import goldens
 from tests.core.examples import cluster
@@ -111,6 +115,58 @@ def test_only_hosts_that_are_verified_cost_an_ssh(tmp_path: Path) -> None:
     )
     assert "node1 cannot be reached" in done.stdout
     assert len((tmp_path / "calls").read_text().splitlines()) < 5
+
+
+@dataclass
+class Listener:
+    """A host that answers, or that ssh does not reach; it counts how often it was asked."""
+
+    reached: bool = True
+    asked: int = 0
+
+    def run(self, script: str) -> SimpleNamespace:
+        self.asked += 1
+        if not self.reached:
+            raise RuntimeError(
+                SimpleNamespace(stderr="ssh: connect to host 192.168.56.2 port 22: Connection timed out")
+            )
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+        return SimpleNamespace(rc=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+def test_a_host_that_was_not_reached_is_not_asked_again() -> None:
+    """Each time would cost ten seconds: later stages are told at once, and the other hosts go on."""
+    up, down = Listener(), Listener(reached=False)
+    hosts: dict[str, Any] = {"node1": up, "node2": down}
+    of = Fleet(Cluster(IPv4Network("10.0.0.0/8"), (node(1, 1), node(2, 1))), hosts, unreached={})
+    why = "ssh: connect to host 192.168.56.2 port 22: Connection timed out"
+    assert of.run_all(lambda _: "echo routes")["node2"].problem == f"node2 cannot be reached: {why}"
+    told = f"node2 was not reached, and is not asked again ({why})"
+    for later in (of, replace(of, nodes=()), of.only(["node1", "node2"])):
+        assert later.run_all(lambda _: "echo links") == {"node1": Answer("links\n"), "node2": Answer("", problem=told)}
+    assert (up.asked, down.asked) == (4, 1)
+
+
+def test_whoever_changes_hosts_asks_them_again() -> None:
+    """A host that boots is not reached for a while."""
+    booting = Listener(reached=False)
+    hosts: dict[str, Any] = {"node1": booting}
+    of = Fleet(Cluster(IPv4Network("10.0.0.0/8"), (node(1, 1),)), hosts, unreached={}).forgetful()
+    assert of.run_all(lambda _: "true")["node1"].problem
+    booting.reached = True
+    assert of.run_all(lambda _: "true") == {"node1": Answer("")}
+
+
+@pytest.mark.parametrize("status", [1, 2, 254, 255])
+def test_a_command_that_fails_is_no_host_that_was_not_reached(status: int) -> None:
+    """Ssh has the exit status 255 for that, and so has `ip netns exec` where a namespace is missing."""
+    hosts: dict[str, Any] = {"node1": Listener()}
+    of = Fleet(Cluster(IPv4Network("10.0.0.0/8"), (node(1, 1),)), hosts, unreached={})
+    script = f"set -eu\necho no such namespace >&2\n(exit {status})\necho never"
+    said = "no such namespace\n"
+    failed = f"node1: a command failed with exit status {status % 255 or 1}: {said.strip()}"
+    assert of.run(node(1, 1), script) == Answer("", said, problem=failed)
+    assert of.run(node(1, 1), "cat <<'EOF'\nwhole\nEOF") == Answer("whole\n")
 
 
 @pytest.mark.parametrize("words", [["-n", "2"], ["--dist=load", "--tx=2*popen"]])

@@ -1,6 +1,7 @@
 """What pings between pods do not show goes red when it breaks: TCP, sizes, nodes, the outside, counters."""
 
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,16 @@ BREAKS = {
         TRANSFER,
         "node1/pod1 -> node2/pod1: TCP: expected to be seen as 10.244.1.2, was seen as 10.244.1.0",
     ),
+    "pods' addresses are translated behind our rules": Break(
+        "host_gw",
+        "node1",
+        "iptables -t nat -A POSTROUTING -s 10.244.1.0/24 -d 10.244.2.0/24 -j MASQUERADE",
+        "iptables -t nat -D POSTROUTING -s 10.244.1.0/24 -d 10.244.2.0/24 -j MASQUERADE",
+        (REACH, COUNTERS),
+        TRANSFER,
+        "node1/pod1 -> node2/pod1: TCP: expected to be seen as 10.244.1.2, was seen as 192.168.56.11",
+        "  cause: node1: firewall: iptables nat POSTROUTING has translated ",
+    ),
     "an MTU is smaller at one end": Break(
         "vxlan",
         "node2",
@@ -165,6 +176,7 @@ BREAKS = {
         (REACH, TRANSFER),
         BEYOND,
         "node1/pod2 -> node4: expected the source 192.168.56.11, saw 10.244.1.3",
+        "  cause: node1: wrong firewall chain: nat PODNET-POSTRTG: jumps is none",
     ),
     "the outside is refused": Break(
         "vxlan",
@@ -174,6 +186,7 @@ BREAKS = {
         (REACH, TRANSFER, NODES),
         BEYOND,
         "node4 -> node3/pod2: expected a reply with TTL 63, saw no reply",
+        "  cause: node3: firewall: iptables filter FORWARD has refused ",
     ),
     "the outside is let in translated": Break(
         "proxy_arp",
@@ -183,6 +196,7 @@ BREAKS = {
         (REACH, TRANSFER, NODES),
         BEYOND,
         "node4 -> node3/pod1: expected the source 192.168.56.14, saw 192.168.56.13",
+        "  cause: node3: wrong firewall chain: nat PODNET-POSTRTG: jumps is POSTROUTING 2",
     ),
     "pods do not reach their node": Break(
         "host_gw",
@@ -266,6 +280,27 @@ def test_a_member_is_not_outside(members: Callable[..., Members]) -> None:
     done = members().at.verify("--outside=node3", mode="bridge", inventory=members().inventory)
     assert done.code == 4
     assert "--outside=node3: the inventory names it" in done.err
+
+
+SSHD = "$(systemctl show --property MainPID --value ssh)"
+
+
+def test_a_host_that_ssh_does_not_reach_is_waited_for_once(members: Callable[..., Members]) -> None:
+    """Its own tests say so at once, whatever they ask for, and those of the other hosts go on."""
+    three = members()
+    three.into("host_gw")
+    three.at.sh("node2", f"kill -STOP {SSHD}")
+    start = time.monotonic()
+    try:
+        done = three.at.verify(mode="host_gw", inventory=three.inventory)
+    finally:
+        three.at.sh("node2", f"kill -CONT {SSHD}")
+    # Ten seconds, where each of a dozen stages would wait as long, and what the rest takes.
+    assert time.monotonic() - start < 10 + 40, done.out
+    failed = {line.split(" - ")[0] for line in done.out.splitlines() if line.startswith("FAILED")}
+    assert {line.partition("[")[2] for line in failed if "[" in line} == {"node2]"}, done.out
+    assert [line.rpartition("::")[2] for line in failed if "[" not in line] == ["test_second_apply_changes_nothing"]
+    assert "node2 was not reached, and is not asked again (" in done.out
 
 
 LISTENING = "ps -C perl -o pid= || test $? = 1; ip netns exec podnet-pod1 ss -Hltu"

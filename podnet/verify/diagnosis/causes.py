@@ -9,7 +9,7 @@ is wrong do counters speak: what leaves one node and is missing at the other was
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from podnet import pods
 from podnet.cluster import Cluster, Node, Pod
@@ -66,10 +66,16 @@ class Host:
 
 @dataclass(frozen=True)
 class End:
-    """A pod, and where it is."""
+    """A pod, and where it is. A host outside is both: nothing is known of it but its address."""
 
     node: Node
     pod: Pod
+
+
+def outside(name: str, address: IPv4Address) -> End:
+    """Make an end of a host that is no member."""
+    node = Node(name, IPv4Interface(address), uplink="", pod_subnet=IPv4Network(address), pods=(Pod(name, address),))
+    return End(node, *node.pods)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,31 @@ class Trip:
     def crosses(self) -> bool:
         """Say whether the way leads over the underlay."""
         return self.source.node != self.target.node
+
+    @property
+    def both(self) -> list[tuple[End, End]]:
+        """There and back."""
+        return [(self.source, self.target), (self.target, self.source)]
+
+    @property
+    def ways(self) -> list[tuple[End, End]]:
+        """From each end whose tables are known to the other."""
+        return [(end, other) for end, other in self.both if end.node.name in self.hosts]
+
+    @property
+    def whole(self) -> bool:
+        """Say whether both ends are known."""
+        return len(self.ways) == len(self.both)
+
+    @property
+    def translated(self) -> bool:
+        """Say whether the inventory has packets leave under their node's address."""
+        return self.cluster.masquerade and self.target.node.name not in self.hosts
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes on the way whose tables are known, each once."""
+        return [*dict.fromkeys(end.node for end, _ in self.ways)]
 
 
 @dataclass(frozen=True)
@@ -159,14 +190,14 @@ def _walk(trip: Trip) -> Iterator[Cause]:
     yield from _missing(trip)
     yield from _duplicates(trip)
     yield from _pod(trip, trip.source, trip.target)
-    for node in dict.fromkeys((trip.source.node, trip.target.node)):
+    for node in trip.nodes:
         yield from _node(trip, node)
     yield from _pod(trip, trip.target, trip.source)
 
 
 def _missing(trip: Trip) -> Iterator[Cause]:
     """Find pods that are not there: with them goes what is theirs on their nodes."""
-    for end in (trip.source, trip.target):
+    for end, _ in trip.ways:
         netns = pods.netns(end.pod, trip.cluster.marks)
         have = trip.hosts[end.node.name].have.pods.get(netns)
         if have is None:
@@ -177,9 +208,7 @@ def _missing(trip: Trip) -> Iterator[Cause]:
 
 def _duplicates(trip: Trip) -> Iterator[Cause]:
     """Find somebody else who has the address of one of the two pods."""
-    own = {
-        (end.pod.address, end.node.name, pods.netns(end.pod, trip.cluster.marks)) for end in (trip.source, trip.target)
-    }
+    own = {(end.pod.address, end.node.name, pods.netns(end.pod, trip.cluster.marks)) for end, _ in trip.ways}
     of = {address: f"{name}/{netns}" for address, name, netns in own}
     for name, host in trip.hosts.items():
         for netns, state in [("", host.have), *sorted(host.have.pods.items())]:
@@ -193,6 +222,8 @@ def _duplicates(trip: Trip) -> Iterator[Cause]:
 
 def _pod(trip: Trip, end: End, other: End) -> Iterator[Cause]:
     """Walk through a pod."""
+    if end.node.name not in trip.hosts:
+        return
     host, netns = trip.hosts[end.node.name], pods.netns(end.pod, trip.cluster.marks)
     name, want = end.node.name, host.want.pods[netns]
     have = host.have.pods.get(netns)
@@ -235,7 +266,7 @@ def _node(trip: Trip, node: Node) -> Iterator[Cause]:
     yield from _routes(trip, space, [end.pod.address for end in (*away, *own)])
     for end in away:
         yield from space.differing("peers", partial(_allows, end.pod.address))
-        yield from space.differing("fous")
+        yield from space.differing("fous", lambda _: bool(tunnel))
         yield from _underlay(trip, space, host, end.node)
     yield from _passing(trip, space, host, [*devs, node.uplink] if away else devs)
 
@@ -259,7 +290,7 @@ def _is_on(devs: Container[str], item: Item) -> bool:
 def _policy(trip: Trip, host: Host) -> Iterator[Cause]:
     """Find rules of policy routing that send the pods' packets elsewhere than the main table would."""
     for rule in host.more.rules:
-        sent = any(_sends(rule, a.pod.address, b.pod.address) for a, b in _both_ways(trip))
+        sent = any(_sends(rule, a.pod.address, b.pod.address) for a, b in trip.both)
         if rule["priority"] not in KERNELS_RULES and sent:
             said = " ".join(f"{key} {value}" for key, value in rule.items() if value is not None)
             yield Cause(
@@ -381,7 +412,7 @@ def _underlay(trip: Trip, space: Space, host: Host, peer: Node) -> Iterator[Caus
     if node.address not in {item.address for item in host.have.addresses if item.dev == node.uplink}:
         look = f"ip address show dev {node.uplink}"
         yield Cause(node.name, f"missing address: {node.address} is not on the uplink {node.uplink}", look)
-    adjacent = peer in trip.cluster.adjacent(node)
+    adjacent = peer.ip in node.address.network
     way = host.more.ways.get(str(peer.ip))
     if way and (way.refused or way.dev != node.uplink or (way.via is None) != adjacent):
         said = way.refused or f"dev {way.dev}" + (f" via {way.via}" if way.via else "")
@@ -402,22 +433,29 @@ def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[
     yield from _reverse(host, devs)
     outer = _carrying(trip)
     packets = _inner(trip) + outer
+    yield from _took(host, packets, "refused", translating=False)
     for refusal in host.more.refusals:
-        rise = host.more.risen.get(refusal.key, 0)
-        if rise > 0 and refusal.may_take(packets):
-            what = f"firewall: {refusal.where} has refused {rise} packets just now: {refusal.words}"
-            yield Cause(name, what, refusal.look)
-        elif refusal.packets is None and refusal.plain and refusal.may_take(outer if refusal.local else packets):
+        if refusal.packets is None and refusal.plain and refusal.may_take(outer if refusal.local else packets):
             what = f"firewall: {refusal.where} refuses such packets, and does not count them: {refusal.words}"
             yield Cause(name, what, refusal.look)
     yield from space.differing("chains")
     yield from space.differing("openings")
+    yield from () if trip.translated else _took(host, packets, "translated", translating=True)
     mtus = {link.dev: link.mtu for link in host.have.links}
     uplink = host.node.uplink
     if space.sized and trip.crosses and mtus.get(uplink, 0) < trip.cluster.underlay_mtu:
         needed = trip.cluster.underlay_mtu
         what = f"wrong MTU: that of the uplink {uplink} is {mtus.get(uplink)}, and `underlay_mtu` {needed}"
         yield Cause(name, what, f"ip link show dev {uplink}")
+
+
+def _took(host: Host, packets: list[Packet], how: str, *, translating: bool) -> Iterator[Cause]:
+    """Find rules that have taken such packets while these were tried again."""
+    for refusal in host.more.refusals:
+        rise = host.more.risen.get(refusal.key, 0)
+        if refusal.translates is translating and rise > 0 and refusal.may_take(packets):
+            what = f"firewall: {refusal.where} has {how} {rise} packets just now: {refusal.words}"
+            yield Cause(host.node.name, what, refusal.look)
 
 
 def _reverse(host: Host, devs: list[str]) -> Iterator[Cause]:
@@ -436,24 +474,23 @@ def _filter(host: Host, dev: str) -> int:
 
 
 def _inner(trip: Trip) -> list[Packet]:
-    """Name the pods' own packets, there and back."""
-    return [Packet(a.pod.address, b.pod.address, trip.protocol) for a, b in _both_ways(trip)]
+    """Name the pods' own packets, there and back; outside these may be their node's."""
+    found = [Packet(a.pod.address, b.pod.address, trip.protocol) for a, b in trip.both]
+    return found if trip.whole else found + [Packet(a.node.ip, b.node.ip, trip.protocol) for a, b in trip.both]
 
 
 def _carrying(trip: Trip) -> list[Packet]:
     """Name the packets between nodes that carry them, there and back; none if there is no tunnel."""
     carrier = _carrier(trip)
-    return [Packet(a.node.ip, b.node.ip, *carrier[1:]) for a, b in _both_ways(trip)] if carrier else []
-
-
-def _both_ways(trip: Trip) -> tuple[tuple[End, End], tuple[End, End]]:
-    return (trip.source, trip.target), (trip.target, trip.source)
+    return [Packet(a.node.ip, b.node.ip, *carrier[1:]) for a, b in trip.both] if carrier else []
 
 
 def _carrier(trip: Trip) -> tuple[str, int, int | None] | None:
     """Return the tunnel between the two nodes, and its outer packets' protocol and port; None if there is none."""
+    if not (trip.crosses and trip.whole):
+        return None
     want = trip.hosts[trip.source.node.name].want
-    dev = _leads(want, trip.target.pod.address) if trip.crosses else None
+    dev = _leads(want, trip.target.pod.address)
     for link in want.links:
         if link.dev == dev:
             return (link.dev, *_outer(link))
@@ -472,10 +509,10 @@ def _outer(link: Link) -> tuple[int, int | None]:
 
 def _lost(trip: Trip) -> Iterator[Cause]:
     """Look at what was sent by one node and not received by the other, though no table is wrong."""
-    if not trip.crosses:
+    if not (trip.crosses and trip.whole):
         return
     carrier = _carrier(trip)
-    for a, b in _both_ways(trip):
+    for a, b in trip.both:
         one, other = trip.hosts[a.node.name], trip.hosts[b.node.name]
         if carrier:
             dev, protocol, port = carrier
@@ -508,7 +545,7 @@ def _lost_bare(trip: Trip, a: End, b: End) -> bool:
 
 def _remembered(trip: Trip) -> Iterator[Cause]:
     """Find what a pod remembers of a way that is larger by now."""
-    for end, other in _both_ways(trip):
+    for end, other in trip.ways:
         netns = pods.netns(end.pod, trip.cluster.marks)
         way = trip.hosts[end.node.name].more.ways.get(f"{netns} {other.pod.address}")
         if trip.size and way and way.mtu and way.mtu < trip.size:
@@ -518,7 +555,7 @@ def _remembered(trip: Trip) -> Iterator[Cause]:
 
 def _uncounted(trip: Trip) -> Iterator[Cause]:
     """Name what may refuse packets that pass through, and neither counts them nor says only what is understood here."""
-    for node in dict.fromkeys((trip.source.node, trip.target.node)):
+    for node in trip.nodes:
         for refusal in trip.hosts[node.name].more.refusals:
             if refusal.packets is None and not refusal.local and refusal.may_take(_inner(trip)):
                 what = f"firewall: {refusal.where} may refuse these packets; it does not count them: {refusal.words}"
@@ -527,7 +564,7 @@ def _uncounted(trip: Trip) -> Iterator[Cause]:
 
 def _unanswered(trip: Trip) -> Iterator[Cause]:
     """Find neighbours that do not answer: mostly what follows from something else, hence asked last."""
-    for end, other in _both_ways(trip):
+    for end, other in trip.ways:
         host, netns = trip.hosts[end.node.name], pods.netns(end.pod, trip.cluster.marks)
         inside = host.have.pods.get(netns, State())
         space = Space(end.node.name, State(), inside, trip.cluster.marks, netns)
@@ -547,7 +584,7 @@ def _unanswered(trip: Trip) -> Iterator[Cause]:
 
 def _beside(trip: Trip) -> Iterator[Cause]:
     """Say what else differs on the two nodes: nothing on the way itself is wrong."""
-    for node in dict.fromkeys((trip.source.node, trip.target.node)):
+    for node in trip.nodes:
         host = trip.hosts[node.name]
         for sentence in differences(host.want, host.have, trip.cluster.marks):
             yield Cause(node.name, f"nothing on the way is wrong; beside it: {sentence}", "ip -d address; ip route")

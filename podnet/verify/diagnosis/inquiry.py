@@ -3,19 +3,24 @@
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import Protocol
+
+from pyinfra.api import FactProcessError
 
 from podnet import boot, nics, pods
 from podnet.cluster import Cluster, Node, Pod
 from podnet.facts import node as tables
+from podnet.facts.reading import strictly
 from podnet.keys import resolve
 from podnet.state import Ipip, State, Vxlan, Wireguard
 from podnet.verify import capture
 from podnet.verify.diagnosis import evidence
-from podnet.verify.diagnosis.causes import Cause, End, Host, Trip, cables_of, causes
-from podnet.verify.diagnosis.evidence import Evidence, Ping
+from podnet.verify.diagnosis.causes import Cause, End, Host, Trip, cables_of, causes, outside
+from podnet.verify.diagnosis.evidence import WINDOW, Evidence, Ping
 from podnet.verify.diagnosis.refusals import ICMP
 from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.traffic import transfer
 
 TUNNELS = (Vxlan, Ipip, Wireguard)
 MOST = 8
@@ -26,7 +31,7 @@ MOST = 8
 class Problem:
     """What is wrong between two pods, NODE/POD each, or a node and a pod; the packets' size if it is about that.
 
-    `protocol` is the number of what fails.
+    `protocol` is the number of what fails, `outside` the address of an end that is no member.
     """
 
     source: str
@@ -34,6 +39,7 @@ class Problem:
     said: str
     size: int | None = None
     protocol: int = ICMP
+    outside: IPv4Address | None = None
 
 
 class Explains(Protocol):
@@ -58,12 +64,14 @@ class Unexplained:
 
 def ends_of(fleet: Fleet, problem: Problem) -> tuple[End, End] | None:
     """Find the two ends; None if one of them is nobody whose tables are known."""
-    source, target = (_end(fleet, label) for label in (problem.source, problem.target))
+    source, target = (_end(fleet, label, problem.outside) for label in (problem.source, problem.target))
     return (source, target) if source and target else None
 
 
-def _end(fleet: Fleet, label: str) -> End | None:
+def _end(fleet: Fleet, label: str, address: IPv4Address | None) -> End | None:
     """Find a pod by its label; a node is asked about as if its first pod were at the end."""
+    if address and label == fleet.outside:
+        return outside(label, address)
     name, _, pod = label.partition("/")
     nodes = [node for node in fleet.nodes if node.name == name]
     return next((End(node, each) for node in nodes for each in node.pods if pod in {each.name, ""}), None)
@@ -104,9 +112,22 @@ class Captures:
             tries = f"enter {source.pod.name} {again}" if node == source.node else "true"
             return capture.seen(filters, self.fleet.enter(node), tries)
 
-        for name, answer in self.fleet.run_all(script, [*dict.fromkeys((source.node, target.node))]).items():
+        scripts = {end.node.name: script(end.node) for end in ends if end.node in self.fleet.nodes}
+        answers = self.fleet.run_each(scripts | again_from_outside(self.fleet, [ends]))
+        for name in scripts:
+            answer = answers[name]
             yield f"  {problem.source} -> {problem.target} as {name} sees it:"
             yield textwrap.indent(answer.problem or answer.printed.rstrip(), "    ")
+
+
+def again_from_outside(fleet: Fleet, trips: Iterable[tuple[End, End]]) -> dict[str, str]:
+    """Spell how the host outside tries again to reach pods, handed to their nodes as before; nothing if it need not."""
+    tried = [(source.pod.address, target) for source, target in trips if source.node.name == fleet.outside]
+    pings = [transfer.Ping(target.node.ip, WINDOW) for _, target in tried]
+    pings += [transfer.Ping(target.pod.address, WINDOW, via=target.node.ip) for _, target in tried]
+    ends = [transfer.End("", str(own)) for own, _ in tried[:1]]
+    asked = transfer.Asked(of_host=tuple(dict.fromkeys(pings)))
+    return {fleet.outside: transfer.ask("", "again", ends, asked)} if tried else {}
 
 
 def keys(haves: Mapping[str, State], cluster: Cluster) -> dict[str, str]:
@@ -182,17 +203,30 @@ class Inquiry:
         """Have all hosts tell more, at the same time, while those that failed try again."""
         again = list(problems)[:MOST]
         read = self.tables()
-        silent = {name: answer.problem for name, answer in read.items() if answer.problem}
-        haves = {name: tables.parse(answer.printed.splitlines()) for name, answer in read.items() if name not in silent}
+        silent, haves = {}, {}
+        for name, answer in read.items():
+            try:
+                with strictly(f"what {name} told of its tables"):
+                    haves[name] = tables.parse(answer.printed.splitlines())
+            except FactProcessError as e:
+                silent[name] = answer.problem or str(e)
         told = keys(haves, self.fleet.cluster)
-        answers = self.fleet.run_all(lambda node: self._script(node, haves.get(node.name, State()), again))
+        scripts = {node.name: self._script(node, haves.get(node.name, State()), again) for node in self.fleet.nodes}
+        tried = [ends for problem in again if (ends := ends_of(self.fleet, problem))]
+        answers = self.fleet.run_each(scripts | again_from_outside(self.fleet, tried))
         self._silent = silent
-        self._unread = {name: answer.problem for name, answer in answers.items() if answer.problem}
         for node in self.fleet.nodes:
             if node.name not in silent:
-                said = answers[node.name]
-                more = Evidence() if said.problem else evidence.parse(said.printed)
+                more = self._further(node.name, answers[node.name])
                 self._hosts[node.name] = self._host(node, haves[node.name], more, told)
+
+    def _further(self, name: str, answer: Answer) -> Evidence:
+        try:
+            with strictly(f"what {name} told further"):
+                return evidence.parse(answer.printed)
+        except FactProcessError as e:
+            self._unread[name] = answer.problem or str(e)
+            return Evidence()
 
     def _host(self, node: Node, have: State, more: Evidence, told: Mapping[str, str]) -> Host:
         want = resolve(self.want[node.name], told, have)

@@ -1,5 +1,7 @@
 """What a host's firewall refuses: rules that drop or reject, and policies, with how many packets each has met.
 
+Rules of iptables' that translate addresses are among them: what should be seen as it is would not be.
+
 Rules are not run here. Which one takes a packet the kernel tells by its counters, before and after some pings; what a
 rule says of addresses, protocol and port only excludes rules that counted somebody else's packets.
 """
@@ -15,6 +17,7 @@ from typing import Any
 from podnet.marks import ANY_ALIAS, ANY_CHAIN, ANY_TABLE, of
 
 REFUSING = {"DROP", "REJECT"}
+TRANSLATING = {"MASQUERADE", "SNAT", "DNAT", "REDIRECT", "NETMAP"}
 COUNTED = re.compile(r"\[(\d+):\d+\] (-A (\S+) .*)")
 POLICY = re.compile(r":(\S+) (\S+) \[(\d+):\d+\]")
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress", "egress")
@@ -38,7 +41,7 @@ class Refusal:
     """A rule or a policy by which packets are lost: where, its words, and how many it took (None: it does not count).
 
     `asks` are the conditions that are understood: (what, negated, value); `plain` if there are some, and no others.
-    `local` if it only meets what comes to the host itself or from it.
+    `local` if it only meets what comes to the host itself or from it, `translates` if packets go on otherwise.
     """
 
     where: str
@@ -48,6 +51,7 @@ class Refusal:
     asks: tuple[tuple[str, bool, str], ...] = field(default=(), compare=False)
     plain: bool = False
     local: bool = False
+    translates: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -84,9 +88,11 @@ def of_iptables(lines: Iterable[str], tool: str) -> Iterator[Refusal]:
             yield Refusal(where, "policy DROP", f"{tool} -t {table} -nvL {policy[1]}", int(policy[3]))
         if (counted := COUNTED.fullmatch(line)) and not of(ANY_CHAIN, counted[3]):
             words = shlex.split(counted[2])
-            if "-j" in words and words[words.index("-j") + 1] in REFUSING:
-                look = f"{tool} -t {table} -nvL {counted[3]}"
-                yield Refusal(f"{tool} {table} {counted[3]}", counted[2], look, int(counted[1]), tuple(_asks(words)))
+            target = words[words.index("-j") + 1] if "-j" in words else ""
+            if target in REFUSING | TRANSLATING:
+                where, look = f"{tool} {table} {counted[3]}", f"{tool} -t {table} -nvL {counted[3]}"
+                asks, translates = tuple(_asks(words)), target in TRANSLATING
+                yield Refusal(where, counted[2], look, int(counted[1]), asks, translates=translates)
 
 
 WORDS = {"-s": "source", "-d": "target", "-p": "protocol", "--dport": "port", "--dports": "port"}

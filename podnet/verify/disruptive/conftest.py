@@ -33,7 +33,7 @@ def operator(fleet: Fleet, pytestconfig: pytest.Config, tmp_path_factory: pytest
         source = folder / "given.py"
         inventory.write(source, data)
     operator = Operator(
-        hosts=fleet,
+        hosts=fleet.forgetful(),
         given=Arrangement(data, pytestconfig.getoption("mode")),
         source=source,
         folder=folder,

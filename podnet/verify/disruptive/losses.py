@@ -41,6 +41,11 @@ class Pair:
     target: str
     to: Pod
 
+    @property
+    def crosses(self) -> bool:
+        """Say whether it is of two nodes."""
+        return self.source.partition("/")[0] != self.target.partition("/")[0]
+
 
 @dataclass(frozen=True)
 class Loss:

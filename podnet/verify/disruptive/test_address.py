@@ -40,8 +40,8 @@ def test_a_new_mac_of_the_uplink_needs_no_apply(operator: Operator) -> None:
             fail_if(_unfound(operator), f"{node.uplink} of {node.name} has a new MAC, and not all was as it should be")
             applied = operator.apply(operator.given)
         fail_if(sorted(applied.changed), "expected an apply after a change of a MAC to change no host, saw changed")
-        fail_if_lost(losses, f"a change of the MAC of {node.name}")
         fail_if(_unfound(operator), f"{node.uplink} of {node.name} has its old MAC again, and not all was as before")
+        fail_if_lost(losses, f"a change of the MAC of {node.name}")
 
 
 def _unfound(operator: Operator) -> list[str]:

@@ -40,6 +40,8 @@ STATEMENTS = {
     "xt": PERHAPS,
 }
 CALLS = ("jump", "goto")
+LIMITS = {"limit", "quota", "ct count"}
+"""Statements of nft's behind which a rule ends for some packets, and goes on for others."""
 
 
 class Packet(NamedTuple):
@@ -222,6 +224,7 @@ def _of_nft(printed: str, *, shared: bool) -> Iterator[Base]:
 def _rule_of_nft(said: Sequence[Mapping[str, Any]]) -> Rule:
     words = json.dumps(said)
     conditions = [_condition(statement["match"]) for statement in said if "match" in statement]
+    conditions += [_unknown for statement in said if statement.keys() & LIMITS]
     for statement in said:
         for word, value in statement.items():
             if word in CALLS:

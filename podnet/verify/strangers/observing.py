@@ -138,7 +138,7 @@ def _enterable(fleet: Fleet, seen: Mapping[str, Seen]) -> Fleet:
             entrances[node.name] = by_path(paths)
         else:
             nodes.append(node)
-    return Fleet(fleet.cluster, fleet.hosts, nodes=tuple(nodes), entrances=entrances)
+    return replace(fleet, nodes=tuple(nodes), entrances=entrances)
 
 
 def script_of_pings(targets: Sequence[IPv4Address]) -> str:

@@ -30,13 +30,14 @@ def policy(scene: Scene, node: Node) -> Iterator[Finding]:
                 continue
             if refuses or _way(found) != _way(usual):
                 does = f"goes {_by(found)}" if found else "is refused"
+                said = ", ".join([words(rule), *rule.options])
                 look = f"ip rule show; ip route show table {rule.table or 'all'}"
                 if conditional:
-                    says = f"what goes {way} {does} under conditions that are not read here: {words(rule)}"
+                    says = f"what goes {way} {does} under conditions that are not read here: {said}"
                     yield tell.difference(says, look)
                 else:
                     main = f"goes {_by(usual)}" if usual else "goes nowhere"
-                    yield tell.fault(f"what goes {way} {does}, and by the main table {main}: {words(rule)}", look)
+                    yield tell.fault(f"what goes {way} {does}, and by the main table {main}: {said}", look)
             if not conditional:
                 break
 

@@ -56,7 +56,7 @@ class Bursts:
 
     @property
     def _steps(self) -> list[list[Burst]]:
-        nodes = self.fleet.nodes
+        nodes = [node for node in self.fleet.nodes if not self.fleet.silent(node.name)]
         return [counters.across(nodes) if self.numbers.across else [], counters.within(nodes)]
 
     def _measure(self, *, again: bool) -> Iterator[Step]:
