@@ -7,26 +7,27 @@ HOSTS = node1,node2,node3
 # Python is started some thousand times: what it has compiled is kept, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
 # Most of the time is spent waiting for hosts. What takes longest begins first.
-LATER = --ignore-glob='*/test_disruptive.py' --deselect tests/vms/test_sriov.py::test_every_disruptive_scenario_holds
-ABREAST = --numprocesses 3 --dist loadfile --no-loadscope-reorder
-SIDE_BY_SIDE = $(LATER) $(ABREAST)
+SIDE_BY_SIDE = --numprocesses 3 --dist loadfile --no-loadscope-reorder
+DISRUPTIVE = --ignore-glob='*/test_disruptive.py' --deselect tests/vms/test_sriov.py::test_every_disruptive_scenario_holds
 # What looks at one subject from all sides on containers, for a quarter of an hour: not what one runs after each change.
 THOROUGH = docker docs equivalence faults firewall net_conf observe pods_cni podman reports safe scale switching users
+LESS = $(DISRUPTIVE) $(THOROUGH:%=--ignore=tests/lab/test_%.py)
 VALIDATED = if command -v vagrant; then $(PYTEST) tests/vagrant/test_validate.py; else \
 	echo "no vagrant here: the Vagrantfile is not validated"; fi
 
-test: setup lint  ## lint, types, core tests, `vagrant validate`, labs of containers and VMs: some 40 minutes
-	@./setup packages-vagrant.txt
-	$(VALIDATED)
-	$(PYTEST) tests/vms tests/lab tests/core $(SIDE_BY_SIDE)
+test: BUT = $(LESS)
+test: test-all  ## lint, types, core tests, `vagrant validate`, and every mode on labs of containers or VMs: half an hour
 
 test-fast: setup lint  ## core tests, and on labs of containers every mode that they can have: about five minutes
-	$(PYTEST) tests/lab tests/core $(SIDE_BY_SIDE) $(THOROUGH:%=--ignore=tests/lab/test_%.py)
+	$(PYTEST) tests/lab tests/core $(SIDE_BY_SIDE) $(LESS)
 
-test-all: setup lint  ## the same, and what the verification does with --disruptive, in each mode
+test-ci: BUT = $(DISRUPTIVE)
+test-ci: test-all  ## `make test`, and containers from all sides: what CI has the time for
+
+test-all: setup lint  ## all tests, also of what `--disruptive` does in each mode: three quarters of an hour
 	@./setup packages-vagrant.txt
 	$(VALIDATED)
-	$(PYTEST) tests/vms tests/lab tests/core $(ABREAST)
+	$(PYTEST) tests/vms tests/lab tests/core $(SIDE_BY_SIDE) $(BUT)
 
 check: setup lint  ## lint, types and core tests: no lab, under a minute
 	$(PYTEST) tests/core
@@ -82,4 +83,4 @@ clean:  ## remove the lab and the virtual environment; the image stays for other
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
-.PHONY: test test-all test-fast check demo lint vagrant-test vagrant-box throughput bench verify-bench fault-score golden setup clean help
+.PHONY: test test-all test-ci test-fast check demo lint vagrant-test vagrant-box throughput bench verify-bench fault-score golden setup clean help

@@ -3,6 +3,7 @@
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from podnet.attachments import KEPT
 from podnet.facts.reading import HEADING, Table, strictly
 from podnet.marks import BESIDE, CONFLIST, LINE, NAME, PLACES, SCRIPT, of_file, of_place
 from podnet.state import File, Symlink
@@ -34,17 +35,18 @@ class Files(FactBase[Table[File | Symlink] | None]):
 def script() -> str:
     """Print which programs' folders there are, and every file's mode, size, digest and mark: a process for each.
 
-    A file that is no regular one is told as it is. While a script of ours is running, which a host that has just booted
-    does, its tables are half; its end is waited for.
+    So are the folders of attachments told. A file that is no regular one is told as it is. While a script of ours is
+    running, which a host that has just booted does, its tables are half; its end is waited for.
     """
     patterns = {place: place.format(alias=f"{NAME}*", number="*") for place in PLACES}
     places = " ".join(f"{pattern}{ending}" for pattern in patterns.values() for ending in ("", BESIDE))
+    folders = " ".join([*SOFTWARE, SYSTEMD, NETWORKD, f"{KEPT}/{NAME}*"])
     running = f"podnet: ${{path}} has been running for {PATIENCE} s; see what it does (ps), and end it"
     return f"""(
 for path in {patterns[SCRIPT]}; do
   if [ -f "$path" ]; then flock -s -w {PATIENCE} "$path" true || {{ echo "{running}" >&2; exit 1; }}; fi
 done
-for path in {" ".join([*SOFTWARE, SYSTEMD, NETWORKD])}; do if [ -d "$path" ]; then echo "folder $path"; fi; done
+for path in {folders}; do if [ -d "$path" ]; then echo "folder $path"; fi; done
 set --
 for path in {places}; do
   if [ -L "$path" ]; then echo "symlink $path $(readlink "$path")"
@@ -68,7 +70,7 @@ def parse(output: list[str]) -> frozenset[File | Symlink]:
     found: set[File | Symlink] = set()
     for line in output:
         match line.split():
-            case ["folder", _]:
+            case ["folder", *_]:
                 pass
             case ["symlink", path, to]:
                 found.add(Symlink(path, to))

@@ -20,6 +20,7 @@ from podnet.facts import (
     peers,
     pods,
     ports,
+    processes,
     reservations,
     routes,
     sysctls,
@@ -45,7 +46,8 @@ class Node(FactBase[State | None]):
     """Everything that podnet could own on a host, as podnet.state.State.
 
     `paths` and `pod_paths` are the settings to read, of the host and of each pod; of `device_kinds` it is
-    told which the kernel lacks, and of the devices in `offloading` whether they offload checksums.
+    told which the kernel lacks, and of the devices in `offloading` whether they offload checksums. `stay` are
+    namespaces of which nobody needs to know who runs in them.
 
     .. code:: python
 
@@ -60,8 +62,9 @@ class Node(FactBase[State | None]):
         pod_paths: Sequence[str] = (),
         device_kinds: Sequence[str] = (),
         offloading: Sequence[str] = (),
+        stay: Sequence[str] = (),
     ) -> str:
-        return script(paths, pod_paths, device_kinds, offloading)
+        return script(paths, pod_paths, device_kinds, offloading, stay)
 
     @override
     def process(self, output: list[str]) -> State | None:
@@ -76,6 +79,7 @@ class Asked(TypedDict):
     pod_paths: tuple[str, ...]
     device_kinds: tuple[str, ...]
     offloading: tuple[str, ...]
+    stay: tuple[str, ...]
 
 
 def asked(want: State) -> Asked:
@@ -86,6 +90,7 @@ def asked(want: State) -> Asked:
         pod_paths=tuple(sorted({item.path for pod in want.pods.values() for item in pod.sysctls})),
         device_kinds=tuple(sorted({kind for space in spaces for kind in kinds.of(space)})),
         offloading=tuple(sorted(item.dev for item in want.offloads)),
+        stay=tuple(sorted(want.pods)),
     )
 
 
@@ -94,6 +99,7 @@ def script(
     pod_paths: Sequence[str] = (),
     device_kinds: Sequence[str] = (),
     offloading: Sequence[str] = (),
+    stay: Sequence[str] = (),
 ) -> str:
     """Spell the shell script that prints every table under a heading of its own. The first failure ends it."""
     tables = {
@@ -112,6 +118,7 @@ def script(
         "saved": sysctls.saved_script(),
         "chains": chains.SCRIPT,
         "pods": pods.script(pod_paths),
+        "processes": processes.script(stay),
         "reservations": reservations.COMMAND,
         "lacks": kinds.script(device_kinds),
     }
@@ -157,6 +164,7 @@ def parse(output: list[str]) -> State:
         openings=firewall.openings,
         firewall=firewall.firewall,
         pods=pods.parse(chunks["pods"], links.indices(devices)),
+        running=processes.parse(chunks["processes"]),
         files=files.parse(chunks["files"]),
         folders=files.parse_folders(chunks["files"]),
         reservations=reservations.parse(chunks["reservations"]),

@@ -4,7 +4,7 @@ Not `wg show all dump`: that prints private keys.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pyinfra.api import FactBase
@@ -64,7 +64,8 @@ def parse(output: list[str]) -> frozenset[WgPeer]:
             key,
             endpoint=None if (at := told["endpoints"][dev, key]) == NONE else at,
             allowed=tuple(allowed.split()) if allowed != NONE else (),
-            options=tuple(_options(told["persistent-keepalive"][dev, key], told["preshared-key"][dev, key])),
+            keepalive=0 if (seconds := told["persistent-keepalive"][dev, key]) == "off" else int(seconds),
+            options=("preshared-key",) if told["preshared-key"][dev, key] != NONE else (),
         )
         for (dev, key), allowed in told["allowed-ips"].items()
     )
@@ -77,13 +78,6 @@ def tunnels(output: list[str]) -> dict[str, Tunnel]:
         dev: Tunnel(int(port), told["public-key"][dev, ""].replace(NONE, ""))
         for (dev, _), port in told["listen-port"].items()
     }
-
-
-def _options(keepalive: str, shared: str) -> Iterator[str]:
-    if keepalive != "off":
-        yield "persistent-keepalive"
-    if shared != NONE:
-        yield "preshared-key"
 
 
 def _tables(output: Iterable[str]) -> dict[str, dict[tuple[str, str], str]]:

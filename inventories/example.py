@@ -54,8 +54,10 @@ nodes = (
         "vxlan_port": 8472,
         "udp_port": 8285,  # of the mode udp alone
         "wireguard_port": 51820,
+        "wireguard_keepalive": 0,  # seconds; 25, say, where a firewall between nodes forgets who has talked
         "masquerade": True,  # pods reach the outside under their node's address
         "bridge_netfilter": True,  # packets that are only bridged meet iptables too
+        "subnet_env": False,  # True: /run/flannel/subnet.env is this cluster's, although its vni is not 1
         "checksum_offload": True,  # False where pings pass and TCP hangs: a kernel or NIC that sums vxlan wrongly
     },
 )

@@ -154,4 +154,5 @@ def finish(form: Form, root: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     for name in form.masked:
+        (root / name).parent.mkdir(exist_ok=True)
         (root / name).symlink_to("/dev/null")

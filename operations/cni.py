@@ -1,9 +1,9 @@
 """Containers that are attached to a network through CNI, by the reference plugins on the host."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from dataclasses import dataclass
 
-from pyinfra import host, inventory, logger
+from pyinfra import host, inventory
 from pyinfra.api import Host, State, StringCommand, operation
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import PyinfraCommand
@@ -18,6 +18,7 @@ from podnet.attachments import (
     Todo,
     foreign,
     malformed,
+    misnamed,
     misspelled,
     obstacles,
     own,
@@ -27,7 +28,8 @@ from podnet.attachments import (
 )
 from podnet.facts.cni import Attachments
 from podnet.marks import NAME
-from podnet.operations.writing import Refusal, unread
+from podnet.operations.ending import refuse
+from podnet.operations.writing import Refusal, mention, unread
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Plugins(PyinfraCommand):
         if not ok:
             words = "; ".join(line.strip() for line in output.stderr_lines if line.strip())
             ended = f"the run of the CNI plugins ended: {words or 'the connection was lost'}; run it again"
-            host.log_styled(refused(output.stdout_lines, self.seen) or ended, fg="red", log_func=logger.error)
+            refuse(host, refused(output.stdout_lines, self.seen, output.stderr_lines) or ended)
         return ok
 
 
@@ -79,7 +81,7 @@ def apply() -> OperationMeta:
 
 
 @operation()
-def pods(names: Iterable[str], network: str = NAME) -> Generator[PyinfraCommand]:
+def pods(names: Collection[str], network: str = NAME) -> Generator[PyinfraCommand]:
     """
     Make exactly these namespaces and attach them by the plugins; those of an earlier run are detached and removed.
 
@@ -96,10 +98,10 @@ def pods(names: Iterable[str], network: str = NAME) -> Generator[PyinfraCommand]
 
         cni.pods(name="A web server beside podnet's own pods", names=["web"])
     """
-    want = [own(each) for each in dict.fromkeys(names)]
-    if reasons := list(dict.fromkeys(reason for item in want for reason in misspelled(network, item))):
+    if reasons := [*misspelled(network=network), *misnamed(names)]:
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return
+    want = [own(each) for each in dict.fromkeys(names)]
     seen = host.get_fact(Attachments, network=network, netns=[item.netns for item in want])
     found = seen.attached if seen else ()
     gone = [item.attachment for item in found if item.attachment.container.startswith(MADE)]
@@ -127,12 +129,11 @@ def attach(container: str, netns: str, ifname: str = "eth0", network: str = NAME
 
         cni.attach(name="The container web", container="web", netns="/proc/4711/ns/net")
     """
-    want = Attachment(container, netns, ifname)
-    if reasons := [*malformed(network, want)]:
+    if reasons := [*malformed(network=network, container=container, ifname=ifname, netns=netns)]:
         yield Refusal("nothing was changed: " + "; ".join(reasons))
         return
     seen = host.get_fact(Attachments, network=network, netns=[netns])
-    yield from _converge(seen, [want], [])
+    yield from _converge(seen, [Attachment(container, netns, ifname)], [])
 
 
 @operation()
@@ -152,6 +153,9 @@ def detach(container: str, ifname: str = "eth0", network: str = NAME) -> Generat
 
         cni.detach(name="The container web", container="web")
     """
+    if reasons := [*malformed(network=network, container=container, ifname=ifname)]:
+        yield Refusal("nothing was changed: " + "; ".join(reasons))
+        return
     seen = host.get_fact(Attachments, network=network)
     yield from _converge(seen, [], [Attachment(container, "", ifname)])
 
@@ -167,5 +171,5 @@ def _converge(seen: Seen | None, want: Iterable[Attachment], gone: Iterable[Atta
     if not what.summary:
         host.noop("the containers are attached as wanted")
         return
-    host.log(what.summary)
+    mention(what.summary)
     yield Plugins(what, seen)

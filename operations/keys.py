@@ -10,8 +10,8 @@ from podnet.cluster import Cluster
 from podnet.facts.node import Node, asked
 from podnet.modes import Mode, settled
 from podnet.obstacles import obstacles
-from podnet.operations.telling import KeyPair, told
-from podnet.operations.writing import Refusal, unread
+from podnet.operations.telling import KeyPair, renumbered, tables, told
+from podnet.operations.writing import refused, unread
 from podnet.state import State
 
 
@@ -33,13 +33,15 @@ def keys(want: State, cluster: Cluster, mode: Mode) -> Generator[PyinfraCommand]
 
         keys(name="Keys", want=want, cluster=cluster, mode=wireguard)
     """
-    have = host.get_fact(Node, **asked(want))
+    have = tables()
+    if have is None:
+        have = host.get_fact(Node, **asked(want))
     if have is None:
         yield unread()
         return
     want = settled(want, mode, cluster, cluster.node(host.name), have)
-    if reasons := obstacles(want, have, cluster, host.name):
-        yield Refusal("nothing was changed: " + "; ".join(reasons))
+    if reasons := obstacles(want, have, cluster, host.name) + renumbered():
+        yield from refused(reasons)
         return
     told(host.state).hear(host.name, have)
     if have.keys.get(cluster.marks.alias):

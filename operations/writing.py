@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Generator, Iterable, Sequence
+from weakref import WeakKeyDictionary
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import Host, State, StringCommand
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import PyinfraCommand
@@ -66,6 +67,14 @@ class Refusal(PyinfraCommand):
         return False
 
 
+def refused(reasons: Iterable[str]) -> Generator[PyinfraCommand]:
+    """Refuse to write to the current host; while pyinfra only looks, nobody else would say so."""
+    said = "; ".join(reasons)
+    if not host.state.is_executing:
+        host.log_styled(f"it would be refused: {said}", fg="red", log_func=logger.error)
+    yield Refusal(f"nothing was changed: {said}")
+
+
 def write(sections: Sequence[Section], summary: str) -> Generator[PyinfraCommand]:
     """Run the sections on the current host, or say that there is nothing to do.
 
@@ -82,6 +91,17 @@ def write(sections: Sequence[Section], summary: str) -> Generator[PyinfraCommand
             for line in section.lines:
                 host.log(f"    {line}")
     yield Batch(sections)
+
+
+_mentioned: WeakKeyDictionary[State, set[tuple[str, str]]] = WeakKeyDictionary()
+
+
+def mention(text: str) -> None:
+    """Log it for the current host once a run: pyinfra looks before it asks whether to go on, and then looks again."""
+    said = _mentioned.setdefault(host.state, set())
+    if (host.name, text) not in said:
+        said.add((host.name, text))
+        host.log(text)
 
 
 def exactly(table: str, want: Iterable[Item], have: Iterable[Item] | None) -> Generator[PyinfraCommand]:

@@ -8,8 +8,8 @@ attachment that podnet made, exactly what its plugins are to be given for CHECK 
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from podnet.marks import ANY_ALIAS, ANY_NETNS, CONFLIST, of
@@ -30,6 +30,8 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """What the specification takes for the id of a container."""
 IFNAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9_.-]{1,15}")
 PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+")
+NUMBERS = re.compile(r"\d+(\.\d+)*")
+"""A version that can be compared."""
 EXHAUSTED = "no IP addresses available"
 """What host-local says, whose errors have no code of their own for it."""
 
@@ -62,7 +64,8 @@ class Attached:
     """An attachment that was found on a host.
 
     `ours`: podnet made it. `inode` is that of its namespace, if that was noted. `addresses` and `config`, the text of
-    the configuration list, are empty without a cached result. `wrong` says why it does not hold.
+    the configuration list, are empty without a cached result. `wrong` says why it does not hold. `renew`: what its
+    plugins are to be given for DEL is damaged, and is to be computed anew.
     """
 
     attachment: Attachment
@@ -71,6 +74,7 @@ class Attached:
     addresses: tuple[str, ...] = ()
     config: str = ""
     wrong: str = ""
+    renew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,8 @@ class Namespace:
 class Seen:
     """What a host holds of a network's attachments, and what it has to make more.
 
-    `host` is the inode of its own namespace; `supported` the versions of CNI that each of the list's plugins knows.
+    `host` is the inode of its own namespace; `supported` the versions of CNI that each of the list's plugins knows,
+    and `mute` what those say that tell none. `damaged` are cached results that cannot be read, by their names, and why.
     """
 
     network: str
@@ -94,6 +99,8 @@ class Seen:
     supported: Mapping[str, tuple[str, ...]]
     namespaces: Mapping[str, Namespace]
     attached: tuple[Attached, ...] = ()
+    mute: Mapping[str, str] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, want: Attachment) -> Attached | None:
         """Find an attachment by what CNI knows it by."""
@@ -119,23 +126,42 @@ def own(name: str) -> Attachment:
     return Attachment(MADE + name, NETNS + name)
 
 
-def malformed(network: str, want: Attachment) -> Iterator[str]:
-    """Say what the specification, or a shell, would not take, and whose ids are not for others."""
-    yield from misspelled(network, want)
-    if of(ANY_NETNS, want.container) or want.made:
-        yield f"`container` is {want.container!r}; ids that begin so are those of podnet's own pods; name another"
+SPELLED = {
+    "network": (ANY_ALIAS, "`podnet`, or `podnet7` for the cluster with the vni 7"),
+    "container": (ID, "an id of letters, digits and _ . - (not first)"),
+    "ifname": (IFNAME, "an interface's name, 1 to 15 letters, digits and _ . -"),
+    "netns": (PATH, "a path like /run/netns/web or /proc/4711/ns/net"),
+}
+"""What the specification, and a shell, take."""
 
 
-def misspelled(network: str, want: Attachment) -> Iterator[str]:
-    """Say what the specification, or a shell, would not take."""
-    for what, value, pattern, needed in (
-        ("network", network, ANY_ALIAS, "`podnet`, or `podnet7` for the cluster with the vni 7"),
-        ("container", want.container, ID, "an id of letters, digits and _ . - (not first)"),
-        ("ifname", want.ifname, IFNAME, "an interface's name, 1 to 15 letters, digits and _ . -"),
-        ("netns", want.netns, PATH, "a path like /run/netns/web or /proc/4711/ns/net"),
-    ):
-        if not pattern.fullmatch(value):
+def malformed(**said: object) -> Iterator[str]:
+    """Say which of these, by their names in SPELLED, would not be taken, and which ids are not for others."""
+    yield from misspelled(**said)
+    container = said["container"]
+    if isinstance(container, str) and (of(ANY_NETNS, container) or container.startswith(MADE)):
+        yield f"`container` is {container!r}; ids that begin so are those of podnet's own pods; name another"
+
+
+def misspelled(**said: object) -> Iterator[str]:
+    """Say which of these, by their names in SPELLED, would not be taken."""
+    for what, value in said.items():
+        pattern, needed = SPELLED[what]
+        if not isinstance(value, str) or not pattern.fullmatch(value):
             yield f"`{what}` is {value!r}; it must be {needed}"
+
+
+def misnamed(names: object) -> Iterator[str]:
+    """Say why these are no names of namespaces that podnet is to make for the plugins."""
+    # What can be gone through only once would be empty the second time, and all pods would be taken away.
+    if isinstance(names, str | bytes) or not isinstance(names, Collection):
+        yield f"`names` is {names!r}; it must be a list of names, like ['web', 'db']"
+        return
+    for name in names:
+        if not isinstance(name, str) or not ID.fullmatch(name):
+            yield f"`names` has {name!r}; a namespace's name is letters, digits and _ . - (not first)"
+        elif of(ANY_NETNS, name):
+            yield f"`names` has {name!r}; namespaces of such names are those of podnet's own `pods`; name it otherwise"
 
 
 def conflist(network: str) -> str:
@@ -143,20 +169,43 @@ def conflist(network: str) -> str:
     return CONFLIST.format(alias=network)
 
 
+def unlisted(text: str) -> str:
+    """Say why a text is no configuration list; nothing if it is one."""
+    try:
+        listed = json.loads(text)
+        plain = [listed["name"], *(name for plugin in listed["plugins"] for name in types(plugin))]
+        if not NUMBERS.fullmatch(listed["cniVersion"]):
+            return f"its `cniVersion` is {listed['cniVersion']!r}"
+    except (ValueError, LookupError, TypeError, AttributeError) as e:
+        return shortly(e)
+    strange = [name for name in plain if not isinstance(name, str) or not ID.fullmatch(name)]
+    return f"{strange[0]!r} is no name" if strange else "" if listed["plugins"] else "it has no `plugins`"
+
+
+def shortly(error: Exception) -> str:
+    """Say what is not as expected of a text that should be JSON."""
+    if isinstance(error, KeyError):
+        return f"it has no `{error.args[0]}`"
+    return f"{error}" if isinstance(error, ValueError) else f"it is not built as it should be: {error}"
+
+
 def types(plugin: Mapping[str, Any]) -> Iterator[str]:
     """Name the programs that a plugin's configuration has run: itself, and the one that it asks for addresses."""
     yield plugin["type"]
-    if "ipam" in plugin:
+    if plugin.get("ipam"):
         yield plugin["ipam"]["type"]
+
+
+def programs(text: str) -> list[str]:
+    """Name all programs of a list."""
+    return sorted({name for plugin in json.loads(text)["plugins"] for name in types(plugin)})
 
 
 def version(text: str, supported: Mapping[str, Iterable[str]]) -> str:
     """Choose the latest version that all programs support, and the list allows; nothing if there is none."""
-    listed = json.loads(text)
-    asked = {name for plugin in listed["plugins"] for name in types(plugin)}
-    common = set.intersection(*({*supported[name]} for name in asked))
-    usable = [each for each in common if _number(OLDEST) <= _number(each) <= _number(listed["cniVersion"])]
-    return max(usable, key=_number, default="")
+    limit = _number(json.loads(text)["cniVersion"])
+    common = set.intersection(*({*filter(NUMBERS.fullmatch, supported[name])} for name in programs(text)))
+    return max((each for each in common if _number(OLDEST) <= _number(each) <= limit), key=_number, default="")
 
 
 def _number(version: str) -> tuple[int, ...]:
@@ -190,13 +239,14 @@ def compact(value: object) -> str:
 
 def same(text: str, other: str) -> bool:
     """Say whether containers of both lists are alike: which addresses are left for them does not matter."""
-    return _without_ranges(text) == _without_ranges(other)
+    return not unlisted(text) and not unlisted(other) and _without_ranges(text) == _without_ranges(other)
 
 
 def _without_ranges(text: str) -> object:
     listed = json.loads(text)
     for plugin in listed["plugins"]:
-        plugin.get("ipam", {}).pop("ranges", None)
+        if plugin.get("ipam"):
+            plugin["ipam"].pop("ranges", None)
     return listed
 
 
@@ -218,30 +268,48 @@ def todo(want: Iterable[Attachment], seen: Seen, gone: Iterable[Attachment] = ()
     """Compare. What podnet did not attach is not removed."""
     unwanted = [found for item in gone if (found := seen.of(item)) and found.ours]
     add = [item for item in want if not _holds(item, seen)]
-    again = [found for item in add if (found := seen.of(item)) and found.ours]
+    again = [_placed(found, item) for item in add if (found := seen.of(item)) and found.ours]
     return Todo(remove=tuple(unwanted + again), add=tuple(add))
+
+
+def _placed(found: Attached, want: Attachment) -> Attached:
+    """Take the namespace from what is wanted where the note of it is damaged."""
+    return found if found.attachment.netns else replace(found, attachment=want)
 
 
 def _holds(want: Attachment, seen: Seen) -> bool:
     found = seen.of(want)
     if found is None or found.wrong or found.attachment.netns != want.netns:
         return False
-    return not seen.conflist or same(found.config, seen.conflist)
+    # Only a list can tell that it is another one.
+    return not seen.conflist or bool(unlisted(seen.conflist)) or same(found.config, seen.conflist)
 
 
 def obstacles(todo: Todo, seen: Seen) -> Iterator[str]:
-    """Say why something cannot be attached."""
+    """Say why something cannot be attached, or be detached by the list."""
     for item in todo.add:
         yield from _in_the_way(item, seen)
-    if not todo.add:
-        return
+    if todo.add or any(item.renew for item in todo.remove):
+        yield from _without_list(seen)
+
+
+def _without_list(seen: Seen) -> Iterator[str]:
+    """Say why the host's list cannot be used."""
     path = conflist(seen.network)
     if not seen.conflist:
-        yield f"{path} is not there: apply a mode that leaves one first (docs/cni.md says which do)"
-    elif lacking := sorted(name for name, versions in seen.supported.items() if not versions):
+        yield f"{path} is not there, or is empty: apply a mode that leaves one first (docs/cni.md says which do)"
+        return
+    if why := unlisted(seen.conflist):
+        yield f"{path} is no list of plugins as podnet writes it: {why}; run the mode's deploy, which mends it"
+        return
+    for name in programs(seen.conflist):
+        if said := seen.mute.get(name):
+            yield f"{PLUGINS}/{name} does not tell which versions of CNI it supports: {said}; install {PACKAGE} anew"
+    silent = [name for name in programs(seen.conflist) if not seen.supported.get(name)]
+    if lacking := [name for name in silent if name not in seen.mute]:
         paths = ", ".join(f"{PLUGINS}/{name}" for name in lacking)
         yield f"{paths} cannot be run on this host: install the package {PACKAGE}"
-    elif not version(seen.conflist, seen.supported):
+    elif not silent and not version(seen.conflist, seen.supported):
         told = "; ".join(f"{name}: {', '.join(versions)}" for name, versions in sorted(seen.supported.items()))
         yield (
             f"no version of CNI from {OLDEST} to that of {path} is one that all its plugins support ({told}); install "
@@ -254,6 +322,17 @@ def foreign(gone: Iterable[Attachment], seen: Seen) -> Iterator[str]:
     for item in gone:
         if (found := seen.of(item)) and not found.ours:
             yield _foreign(found, seen)
+        yield from _unknown(item, seen)
+
+
+def _unknown(item: Attachment, seen: Seen) -> Iterator[str]:
+    """A cached result that cannot be read stops only what it is about."""
+    file = item.file(seen.network)
+    if seen.of(item) is None and file in seen.damaged:
+        yield (
+            f"{item.container}: {RESULTS}/{file} cannot be read ({seen.damaged[file]}), so that nobody knows whether "
+            "another runtime has attached it; if none has, remove that file"
+        )
 
 
 def _foreign(found: Attached, seen: Seen) -> str:
@@ -269,6 +348,7 @@ def _foreign(found: Attached, seen: Seen) -> str:
 
 def _in_the_way(want: Attachment, seen: Seen) -> Iterator[str]:
     found, there = seen.of(want), seen.namespaces.get(want.netns)
+    yield from _unknown(want, seen)
     if found and not found.ours:
         yield _foreign(found, seen)
     elif not want.made and (there is None or not there.inode):
@@ -286,18 +366,21 @@ def _in_the_way(want: Attachment, seen: Seen) -> Iterator[str]:
 
 def script(todo: Todo, seen: Seen) -> str:
     """Render the shell script that does it."""
-    chosen = version(seen.conflist, seen.supported) if todo.add else ""
+    renewed = {item.attachment.key for item in todo.remove if item.renew}
+    listed = given(seen.conflist, version(seen.conflist, seen.supported)) if todo.add or renewed else {}
     return render(
         "cni.sh.j2",
         mark=MARK,
         plugins=PLUGINS,
+        package=PACKAGE,
         results=RESULTS,
         kept=KEPT,
         network=seen.network,
         remove=[replace(item.attachment, netns=_present(item, seen)) for item in todo.remove],
         again={item.key for item in todo.add},
+        renewed=renewed,
         add=todo.add,
-        given=given(seen.conflist, chosen) if todo.add else {},
+        given=listed,
         cached={item: cached(seen.conflist, seen.network, item) for item in todo.add},
     )
 
@@ -311,8 +394,11 @@ def _present(item: Attached, seen: Seen) -> str:
     return item.attachment.netns if there and there.inode and item.inode in {"", there.inode} else ""
 
 
-def refused(lines: Iterable[str], seen: Seen) -> str:
-    """Make a sentence of what a plugin said; nothing if none has refused anything."""
+def refused(lines: Iterable[str], seen: Seen, beside: Iterable[str] = ()) -> str:
+    """Make a sentence of what a plugin said; nothing if none has refused anything.
+
+    `beside` was said on standard error: by the shell, of a plugin that cannot be run.
+    """
     heading, said = "", []
     for line in lines:
         if line.startswith(MARK) and not heading:
@@ -324,7 +410,7 @@ def refused(lines: Iterable[str], seen: Seen) -> str:
     if not heading:
         return ""
     command, container, plugin = heading.split()
-    error = reason("\n".join(said))
+    error = reason("\n".join(said).strip() or "; ".join(line.strip() for line in beside if line.strip()))
     sentence = f"the plugin {PLUGINS}/{plugin} could not {command} {container}: {error}"
     if EXHAUSTED in error:
         return f"{sentence}; the node's subnet {_subnets(seen.conflist)} is full: {ROOM}"
@@ -347,5 +433,5 @@ def reason(said: str) -> str:
 
 
 def _subnets(text: str) -> str:
-    ipams = [plugin["ipam"] for plugin in json.loads(text)["plugins"] if "ipam" in plugin]
+    ipams = [plugin["ipam"] for plugin in json.loads(text)["plugins"] if plugin.get("ipam")]
     return ", ".join(sorted({each["subnet"] for ipam in ipams for ranges in ipam.get("ranges", []) for each in ranges}))

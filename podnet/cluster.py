@@ -97,6 +97,8 @@ class Node:
 class Cluster:
     """All nodes, and what they have in common. `mode`: the only one that may be applied, if the inventory says so.
 
+    `subnet_env`: that file is where flannel's tools look for it, whatever the VNI; on a host it can be one cluster's.
+
     Raises ClusterError if two of its parts contradict each other.
     """
 
@@ -107,9 +109,11 @@ class Cluster:
     vxlan_port: int = 8472
     udp_port: int = 8285
     wireguard_port: int = 51820
+    wireguard_keepalive: int = 0
     masquerade: bool = True
     bridge_netfilter: bool = True
     checksum_offload: bool = True
+    subnet_env: bool = False
     mode: str = ""
 
     def __post_init__(self) -> None:

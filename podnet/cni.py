@@ -6,9 +6,9 @@ of podnet's pods stand in the store from which the plugin host-local takes those
 """
 
 from podnet.cluster import Cluster, Node
-from podnet.marks import CONFLIST, SUBNET_ENV
+from podnet.marks import CONFLIST, FLANNELS, SUBNET_ENV
 from podnet.rendering import render
-from podnet.state import File, Reservation, State
+from podnet.state import File, Reservation, State, Symlink
 
 
 def by(plugin: str, cluster: Cluster, me: Node, mtu: int, **values: str) -> State:
@@ -22,10 +22,19 @@ def by(plugin: str, cluster: Cluster, me: Node, mtu: int, **values: str) -> Stat
     values |= {"alias": cluster.marks.alias, "gateway": str(me.gateway.ip)}
     conflist = render(f"{plugin}.conflist.j2", subnet=me.pod_subnet, **common, **values)
     return State(
-        files=frozenset(
-            {File.of(cluster.marks.place(SUBNET_ENV), subnet_env), File.of(cluster.marks.place(CONFLIST), conflist)}
-        ),
+        files=_subnet_env(cluster, subnet_env) | {File.of(cluster.marks.place(CONFLIST), conflist)},
         reservations=frozenset(
             Reservation(cluster.marks.alias, pod.address, f"{cluster.marks.netns}{pod.name}") for pod in me.pods
         ),
     )
+
+
+def _subnet_env(cluster: Cluster, text: str) -> frozenset[File | Symlink]:
+    """Name subnet.env after the cluster, or put it where flannel does, as with flannel's own configuration.
+
+    It can bear no mark: whose it is then says the cluster's own name for it, which leads there.
+    """
+    own = cluster.marks.place(SUBNET_ENV)
+    if own == FLANNELS or not cluster.subnet_env:
+        return frozenset({File.of(own, text)})
+    return frozenset({File.of(FLANNELS, text), Symlink(own, FLANNELS.rpartition("/")[2])})

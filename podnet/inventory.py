@@ -18,15 +18,17 @@ from podnet.net_conf import NetConf
 
 HOST_FIELDS = ("address", "uplink", "pod_subnet", "pods", "cni_pods", "nics", "cut_off")
 GROUP_FIELDS = (
-    *("network", "underlay_mtu", "vni", "vxlan_port", "udp_port", "wireguard_port", "masquerade"),
-    *("bridge_netfilter", "checksum_offload", "net_conf"),
+    *("network", "underlay_mtu", "vni", "vxlan_port", "udp_port", "wireguard_port", "wireguard_keepalive"),
+    *("masquerade", "bridge_netfilter", "checksum_offload", "subnet_env", "net_conf"),
 )
-
+FOR_FLANNELS_TOOLS = True
+"""Whoever has flannel's file may have its tools, too, which read subnet.env where flannel leaves it."""
 SMALLEST_MTU = 576 + 80
 """Every IPv4 host takes packets of 576 bytes (RFC 791); the largest encapsulation, WireGuard's over IPv6, adds 80."""
 LARGEST_MTU = 65535
 LARGEST_VNI = 2**24 - 1  # RFC 7348 section 5: 24 bits
 LARGEST_PORT = 2**16 - 1
+LONGEST_KEEPALIVE = 2**16 - 1  # wg(8), persistent-keepalive
 LONGEST_DEV = 15  # IFNAMSIZ is 16, with the closing zero: linux/if.h
 LONGEST_SUBNET = 30  # a gateway and one pod
 PODS_BEGIN = 2  # after the subnet's own address and the gateway
@@ -99,6 +101,7 @@ def read(hosts: Mapping[str, Mapping[str, object]]) -> Cluster:
     conf = net_conf.read(f"{said.host}: `net_conf`", said.value) if said else None
     if conf and said:
         given |= dict(_said(said, conf, given))
+        given.setdefault("subnet_env", Field(said.host, "subnet_env", FOR_FLANNELS_TOOLS))
     subnets = _subnets(hosts, conf)
     nodes = tuple(_node(name, data, subnets[name]) for name, data in hosts.items())
     if "network" not in given:
@@ -118,10 +121,10 @@ def spelled_out(hosts: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[
     if said is None:
         return hosts
     conf = net_conf.read(f"{said.host}: `net_conf`", said.value)
-    common = {name: value for name, (_, value) in conf.data.items()}
+    common = {"subnet_env": FOR_FLANNELS_TOOLS, **{name: value for name, (_, value) in conf.data.items()}}
     subnets = {name: {"pod_subnet": str(subnet)} for name, subnet in _subnets(hosts, conf).items()}
     own = {name: {key: value for key, value in data.items() if key != "net_conf"} for name, data in hosts.items()}
-    return {name: own[name] | common | subnets[name] for name in hosts}
+    return {name: common | own[name] | subnets[name] for name in hosts}
 
 
 def _said(said: Field, conf: NetConf, given: Mapping[str, Field]) -> Iterator[tuple[str, Field]]:
@@ -315,7 +318,7 @@ def vni(field: Field) -> int:
 
 def cut_off(field: Field) -> bool:
     """Take whether containers of others' may lose their network."""
-    return _truth(field, "containers that others have put beside podnet's pods may be cut off")
+    return _truth(field, "containers that others have put beside podnet's pods, or run in them, may be cut off")
 
 
 def _port(field: Field) -> int:
@@ -344,7 +347,9 @@ GROUP_CHECKS: Mapping[str, Callable[[Field], object]] = {
     "vxlan_port": _port,
     "udp_port": _port,
     "wireguard_port": _port,
+    "wireguard_keepalive": lambda field: field.number(0, LONGEST_KEEPALIVE, "seconds, 0 for never"),
     "masquerade": lambda field: _truth(field, "pods reach the outside under their node's address"),
     "checksum_offload": lambda field: _truth(field, "tunnels leave checksums to the hardware below"),
+    "subnet_env": lambda field: _truth(field, "/run/flannel/subnet.env is this cluster's, whatever its `vni`"),
     "bridge_netfilter": lambda field: _truth(field, "packets that are only bridged meet iptables too"),
 }

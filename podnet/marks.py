@@ -21,6 +21,8 @@ LINE = "# podnet's: written anew by every apply that finds it changed, removed b
 
 CONFLIST = "/etc/cni/net.d/10-{alias}.conflist"
 SUBNET_ENV = "/run/flannel/subnet{number}.env"
+FLANNELS = SUBNET_ENV.format(number="")
+"""Where flannel's own tools look: on a host one cluster's, whose own name may lead there."""
 STORE = "/var/lib/cni/networks"
 """Where the CNI plugin host-local writes down whom it gave which address; a folder for each network."""
 LAST_RESERVED = "last_reserved_ip.0"
@@ -43,7 +45,7 @@ BESIDE = ".new"
 """How a file's name ends until it is whole."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Marks:
     """The marks of the cluster with this VNI."""
 
@@ -110,6 +112,11 @@ def of_file(path: str) -> Marks | None:
 def of_place(path: str) -> str:
     """Say which of PLACES a file of ours is in."""
     return next(place for place in PLACES if _names(place).fullmatch(path))
+
+
+def leads_to_flannels(path: str, to: str) -> bool:
+    """Say whether a symbolic link is a cluster's own name for what is in flannel's place."""
+    return path != FLANNELS and f"{path.rpartition('/')[0]}/{to}" == FLANNELS
 
 
 @cache

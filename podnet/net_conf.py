@@ -7,10 +7,11 @@ makes them. What flannel has and podnet has not is refused, never left out.
     deploys/net_conf.py applies the mode that the file says.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as member
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any, TypeVar
 
 from podnet.cluster import Cluster, Node
@@ -28,14 +29,14 @@ from podnet.modes import (
 )
 from podnet.state import State
 
-LONGEST_SUBNET = 30
-LONGEST_NETWORK = 28
 ROOM = 2  # bits by which a subnet's prefix is longer than the network's: there must be room for four
-USUAL_SUBNET = 24
 VXLAN_PORT = 8472  # what Linux's vxlan takes for port 0
 MISSING = object()
+AN_OBJECT = 'it must be an object, like {"Type": "vxlan"}'
+LENGTH = re.compile("0|[1-9][0-9]*")
 
 T = TypeVar("T")
+N = TypeVar("N", IPv4Network, IPv6Network)
 Read = Callable[["Value"], object]
 
 
@@ -100,17 +101,19 @@ class Value:
     def address(self) -> IPv4Address:
         return self._parsed(IPv4Address, "an IPv4 address, like 10.244.1.0")
 
-    def network6(self) -> object:
-        return self._parsed(IPv6Interface, "an IPv6 network with its prefix length")
+    def network6(self) -> IPv6Network:
+        return self._parsed(IPv6Interface, "an IPv6 network with its prefix length").network
 
-    def address6(self) -> object:
+    def address6(self) -> IPv6Address:
         return self._parsed(IPv6Address, "an IPv6 address")
 
     def _parsed(self, kind: Callable[[str], T], what: str) -> T:
         text = self.text()
+        _, slash, length = text.partition("/")
         try:
             # Without a prefix length an interface would be a single host, and behind the slash there may be a mask.
-            if text.isascii() and text.partition("/")[2].isdigit() == (kind in {IPv4Interface, IPv6Interface}):
+            plain = bool(LENGTH.fullmatch(length)) if kind in {IPv4Interface, IPv6Interface} else not slash
+            if text.isascii() and plain:
                 return kind(text)
         except ValueError:
             pass
@@ -130,6 +133,8 @@ def _said(value: object) -> str:
             return str(value).lower()
         case str():
             return f'"{value}"'
+        case None:
+            return "null"
         case _:
             return "missing" if value is MISSING else str(value)
 
@@ -142,7 +147,7 @@ TOP: Mapping[str, Read] = {
     "SubnetLen": Value.number,
     "SubnetMin": Value.address,
     "SubnetMax": Value.address,
-    # flannel reads these, and looks at them only with EnableIPv6.
+    # flannel checks these only with EnableIPv6, which is refused here; what it would refuse then is refused already.
     "IPv6Network": Value.network6,
     "IPv6SubnetLen": Value.number,
     "IPv6SubnetMin": Value.address6,
@@ -199,11 +204,16 @@ BACKENDS: Mapping[str, Backend] = {
             "ListenPort": Value.number,
             "ListenPortV6": Value.number,
             "MTU": Value.number,  # the underlay's
-            "PSK": lambda value: value.only(good="", why="podnet's tunnels have no preshared key"),
-            "PersistentKeepaliveInterval": lambda value: value.only(good=0, why="podnet's tunnels keep nothing alive"),
+            # It would be one more secret, and for all nodes the same: podnet's are made on the hosts and stay there.
+            "PSK": lambda value: value.only(good="", why="podnet hands no secret around, so there is no preshared key"),
+            "PersistentKeepaliveInterval": Value.number,  # flannel multiplies it by a second
             "Mode": _wireguard_mode,
         },
-        data={"ListenPort": "wireguard_port", "MTU": "underlay_mtu"},
+        data={
+            "ListenPort": "wireguard_port",
+            "MTU": "underlay_mtu",
+            "PersistentKeepaliveInterval": "wireguard_keepalive",
+        },
     ),
     "alloc": Backend(bridge),  # subnets, and no way between nodes
 }
@@ -224,6 +234,8 @@ def read(where: str, given: object) -> NetConf:
     if not isinstance(given, dict):
         raise ClusterError(f"{where}: it must be a JSON object, or the path of a file that holds one")
     raw, top = _checked(where, given, TOP)
+    if backends := [key for key, value in given.items() if str(key).lower() == "backend" and value is None]:
+        raise Value(where, str(backends[0]), None).refuse(AN_OBJECT)  # flannel takes that for one without a type
     if not top.get("EnableIPv4", True) and not top.get("EnableIPv6", False):
         raise ClusterError(f"{where}: EnableIPv4 and EnableIPv6 are both false; no pod would have an address")
     for name, good in (("EnableIPv4", True), ("EnableIPv6", False)):
@@ -232,6 +244,14 @@ def read(where: str, given: object) -> NetConf:
     first, last, network = _subnets(where, raw, top)
     mode, data = _backend(where, raw.get("Backend"))
     return NetConf(mode, first, last, {"network": ("Network", str(network)), **data})
+
+
+def vni(given: object) -> object:
+    """Look up the VNI in what a file holds, whatever else is wrong with it; None if it says none."""
+    for key in ("backend", "vni"):
+        named = given.items() if isinstance(given, dict) else ()
+        given = next((value for name, value in named if str(name).lower() == key), None)
+    return given
 
 
 def _checked(
@@ -251,36 +271,61 @@ def _checked(
     return raw, {key: keys[key](value) for key, value in raw.items()}
 
 
+@dataclass(frozen=True)
+class Family:
+    """How keys of a family begin, and which prefix lengths its subnets and networks may have."""
+
+    name: str
+    usual: int
+    longest: int
+
+    @property
+    def longest_network(self) -> int:
+        return self.longest - ROOM
+
+
+IPV4 = Family("", usual=24, longest=30)
+IPV6 = Family("IPv6", usual=64, longest=126)
+
+
 def _subnets(
     where: str, raw: Mapping[str, Value], top: Mapping[str, Any]
 ) -> tuple[IPv4Network, IPv4Network, IPv4Network]:
     """Return the first and the last subnet to allot, and the network that they are in."""
     if "Network" not in raw:
         raise Value(where, "Network", MISSING).refuse("give all pods' network, like 10.244.0.0/16")
+    if any(key.startswith(IPV6.name) for key in raw):
+        _span(IPV6, raw, top, top.get("IPv6Network", IPv6Network("::/0")))
     network: IPv4Network = top["Network"]
+    return (*_span(IPV4, raw, top, network), network)
+
+
+def _span(family: Family, raw: Mapping[str, Value], top: Mapping[str, Any], network: N) -> tuple[N, N]:
+    """Return the first and the last subnet of a family."""
+    whole, length_of, low, high = (family.name + key for key in ("Network", "SubnetLen", "SubnetMin", "SubnetMax"))
     shortest = network.prefixlen + ROOM
-    length = top.get("SubnetLen") or max(USUAL_SUBNET, shortest)
-    if length > LONGEST_SUBNET:
-        if top.get("SubnetLen"):
-            raise raw["SubnetLen"].refuse(f"it must be /{LONGEST_SUBNET} or shorter: a gateway and a pod need room")
-        raise raw["Network"].refuse(f"it is too small; the smallest that is of use is a /{LONGEST_NETWORK}")
+    length = top.get(length_of) or max(family.usual, shortest)
+    if length > family.longest:
+        if top.get(length_of):
+            raise raw[length_of].refuse(f"it must be /{family.longest} or shorter: a gateway and a pod need room")
+        raise raw[whole].refuse(f"it is too small; the smallest that is of use is a /{family.longest_network}")
     if length < shortest:
-        raise raw["SubnetLen"].refuse(f"{network} must have room for four subnets: /{shortest} or longer")
-    size = 1 << 32 - length
-    bounds = {
-        "SubnetMin": top.get("SubnetMin", network[size]),
-        "SubnetMax": top.get("SubnetMax", network[-size]),
-    }
+        raise raw[length_of].refuse(f"{network} must have room for four subnets: /{shortest} or longer")
+    size = 1 << network.max_prefixlen - length
+    usual = {low: network[size], high: network[-size]}
+    # The address of all zeros is none, to flannel.
+    bounds = {name: bound if (bound := top.get(name)) and int(bound) else usual[name] for name in usual}
     for name, bound in bounds.items():
         if bound not in network:
             raise raw[name].refuse(f"it must lie in {network}")
         if int(bound) % size:
-            raise raw[name].refuse(f"no /{length} begins there; {IPv4Interface((bound, length)).network} would")
-    if bounds["SubnetMin"] > bounds["SubnetMax"]:
-        name = "SubnetMin" if "SubnetMin" in raw else "SubnetMax"
-        raise raw[name].refuse(f"the first subnet, {bounds['SubnetMin']}, lies behind the last, {bounds['SubnetMax']}")
-    first, last = (IPv4Network((bound, length)) for bound in bounds.values())
-    return first, last, network
+            begins = type(network)((int(bound) // size * size, length))
+            raise raw[name].refuse(f"no /{length} begins there; {begins} would")
+    if bounds[low] > bounds[high]:
+        name = low if low in raw else high
+        raise raw[name].refuse(f"the first subnet, {bounds[low]}, lies behind the last, {bounds[high]}")
+    first, last = (type(network)((bound, length)) for bound in bounds.values())
+    return first, last
 
 
 def _backend(where: str, said: Value | None) -> tuple[str, dict[str, tuple[str, object]]]:
@@ -288,7 +333,7 @@ def _backend(where: str, said: Value | None) -> tuple[str, dict[str, tuple[str, 
     if said is None:  # flannel's documentation says vxlan, and its parseBackendType udp
         return _name(BACKENDS["udp"].mode), {}
     if not isinstance(said.value, dict):
-        raise said.refuse('it must be an object, like {"Type": "vxlan"}')
+        raise said.refuse(AN_OBJECT)
     kinds = [value for key, value in said.value.items() if str(key).lower() == "type" and value is not None]
     kind = Value(where, "Backend.Type", kinds[0] if kinds else MISSING)
     known = f"podnet has {', '.join(BACKENDS)}"

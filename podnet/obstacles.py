@@ -1,31 +1,53 @@
 """What on a host itself stands in the way: found in its tables, before anything is changed on it."""
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv4Network
 
-from podnet import nics
+from podnet import nics, renumbering
 from podnet.allotment import containers
+from podnet.attachments import KEPT
 from podnet.cluster import Cluster, Node
-from podnet.marks import ANY_ALIAS, ANY_NETNS, FIRST, STORE, SUBNET_ENV, Marks, of, of_place
-from podnet.ownership import marked, owned
+from podnet.marks import (
+    ANY_ALIAS,
+    ANY_NETNS,
+    CONFLIST,
+    FIRST,
+    FLANNELS,
+    STORE,
+    SUBNET_ENV,
+    Marks,
+    leads_to_flannels,
+    of,
+    of_place,
+)
+from podnet.ownership import marked, of_flannels, owned
 from podnet.remake import rivals, wire
-from podnet.state import Bridge, Device, File, Link, Reservation, State, Symlink, Wireguard
+from podnet.state import Address, Bridge, Device, File, Link, Reservation, State, Symlink, Wireguard
 
+TOLD = 5
+"""Processes of a pod that are named."""
+DETACH = "those of `cni_pods` by deploys/pods_cni.py, once the inventory names none, others by cni.detach"
 HOST_ROUTE = 32  # bits of a prefix that is a single address
 PACKAGES = {"wg": "wireguard-tools", "ethtool": "ethtool"}
 """Tools that only some modes need, and the packages that hold them."""
 
 
-def obstacles(want: State, have: State, cluster: Cluster | None, name: str, *, cut_off: bool = False) -> list[str]:
+def obstacles(  # noqa: PLR0913  # a cluster, or what is left to say where there is none
+    want: State, have: State, cluster: Cluster | None, name: str, mine: Marks = FIRST, *, cut_off: bool = False
+) -> list[str]:
     """Say why this host cannot become `want`: what it lacks, and what of a stranger's is in the way.
 
-    With `cut_off` containers that others have put beside our pods may lose their network.
+    Without a cluster, `mine` says whose things are to become that. With `cut_off`, here or as the host's data,
+    containers that others have put beside our pods, or run in them, may lose their network.
     """
-    mine = cluster.marks if cluster else FIRST
+    mine = cluster.marks if cluster else mine
+    cut_off = cut_off or (cluster is not None and cluster.node(name).cut_off)
     found = [*_lacking(have), *_strange_devices(want, have, mine), *_claims(want, have, mine)]
     found += [*_rivals(want, have, mine), *_strange_routes(want, have, mine)]
-    found += strange_files(want.files, have.files, known=marked(have, mine))
-    found += () if cut_off else _attached(want, have, mine)
+    found += (claimed := [*_subnet_env(want, have, mine)])
+    found += strange_files(want.files, have.files, known=bool(claimed) or marked(have, mine))
+    found += () if cut_off else [*_attached(want, have, mine), *_running(want, have, mine)]
+    found += _kept_on(want, have, mine)
     found += nics.obstacles(want, have, mine, cluster.node(name).uplink if cluster else None)
     if cluster is not None:
         found += [
@@ -37,7 +59,7 @@ def obstacles(want: State, have: State, cluster: Cluster | None, name: str, *, c
         if cluster.node(name).fixed or not full:
             found += taken(want.reservations, have.reservations, name)
         found += full
-        found += _renumbered(cluster.node(name), have, mine)
+        found += renumbering.moves(cluster.node(name), have, mine)
         found += _same_marks(have, mine)
     return found
 
@@ -129,6 +151,17 @@ def _strange_routes(want: State, have: State, mine: Marks) -> Iterator[str]:
         )
 
 
+def _subnet_env(want: State, have: State, mine: Marks) -> Iterator[str]:
+    """Say that another cluster has the one subnet.env in which flannel's tools look."""
+    other = of_flannels(have)
+    there = FLANNELS in {item.path for item in have.files} and marked(have, FIRST)
+    if FLANNELS in {item.path for item in want.files} and other != mine and (other != FIRST or there):
+        yield (
+            f"{FLANNELS} is that of the cluster with VNI {other.vni}, and flannel's tools look for one there; give "
+            "`subnet_env: False` to a cluster whose `vni` is not 1: then its file bears its number"
+        )
+
+
 def strange_files(want: Iterable[File | Symlink], have: Iterable[File | Symlink], *, known: bool) -> Iterator[str]:
     """Find files where ours belong. What they hold would be lost, so that they are nowhere taken for damage.
 
@@ -138,6 +171,8 @@ def strange_files(want: Iterable[File | Symlink], have: Iterable[File | Symlink]
     for item in sorted(want, key=lambda item: item.key):
         other = seen.get(item.path)
         strange = isinstance(other, File) and not other.marked
+        if isinstance(other, Symlink) and leads_to_flannels(other.path, other.to):
+            continue
         if strange and of_place(item.path) == SUBNET_ENV:
             if not known:
                 yield (
@@ -161,26 +196,62 @@ def _attached(want: State, have: State, mine: Marks) -> Iterator[str]:
     ours = owned(want, have, mine)
     devices = {link.dev for link in ours.links}
     bridges = {link.dev for link in ours.links if isinstance(link, Bridge)} - {link.dev for link in want.links}
-    subnets = {route.to for route in ours.routes - want.routes if route.kind == "blackhole"}
     hanging = {(port.bridge, port.dev) for port in have.ports if port.bridge in bridges}
     if any(_moves_away(item, want) for item in containers(have.reservations) if item.network == mine.alias):
         stay = {link.dev for link in ours.links if isinstance(link, Bridge)} - bridges
         hanging |= {(f"the subnet of {port.bridge}", port.dev) for port in have.ports if port.bridge in stay}
-    hanging |= {
-        (f"the way to {subnet}", item.dev)
-        for item in have.addresses
-        for subnet in subnets
-        if item.address.ip in subnet and item.address.network.prefixlen == HOST_ROUTE
-    }
+    hanging |= {(f"the way to {subnet}", item.dev) for item, subnet in _losing_their_way(want, have, ours)}
     gone: dict[str, list[str]] = {}
     for what, dev in sorted(hanging):
         if dev not in devices:
             gone.setdefault(what, []).append(dev)
+    whose, first = ", which podnet did not make: somebody's containers or VMs", "remove those"
+    if _kept(have, mine):
+        whose = ": what podnet has attached, or somebody's containers or VMs"
+        first = f"detach the former ({DETACH}) and remove the latter"
     for what, devs in gone.items():
         yield (
-            f"{what} would be removed, and {', '.join(devs)} would be cut off, which podnet did not make: somebody's "
-            "containers or VMs; remove those first, or say `cut_off: True` as data of this host"
+            f"{what} would be removed, and {', '.join(devs)} would be cut off{whose}; {first} first, or say "
+            "`cut_off: True` as data of this host"
         )
+
+
+def _kept_on(want: State, have: State, mine: Marks) -> Iterator[str]:
+    """Find what podnet has attached, where the list goes by which it did: nobody would be left to detach it."""
+    kept = _kept(have, mine)
+    if kept and mine.place(CONFLIST) not in {item.path for item in want.files}:
+        yield (
+            f"podnet has attached what is kept in {KEPT}: {', '.join(kept)}; detach that first: {DETACH} (docs/cni.md)"
+        )
+
+
+def _kept(have: State, mine: Marks) -> list[str]:
+    """Name the folders of what podnet has attached to this cluster's network."""
+    names = (path.removeprefix(f"{KEPT}/") for path in have.folders if path.startswith(f"{KEPT}/"))
+    return sorted(name for name in names if of(ANY_NETNS, name) == mine)
+
+
+def _losing_their_way(want: State, have: State, ours: State) -> Iterator[tuple[Address, IPv4Network]]:
+    """Find addresses that the plugin ptp has given to cables in a subnet of the node's which is to go."""
+    subnets = {route.to for route in ours.routes - want.routes if route.kind == "blackhole"}
+    for item in have.addresses:
+        if item.address.network.prefixlen == HOST_ROUTE:
+            yield from ((item, subnet) for subnet in subnets if item.address.ip in subnet)
+
+
+def _running(want: State, have: State, mine: Marks) -> Iterator[str]:
+    """Find pods that are to go while somebody runs in them: podnet itself leaves no process there.
+
+    The kernel would let them run on, in a namespace without a name and without a way out.
+    """
+    for netns, processes in sorted(have.running.items()):
+        if of(ANY_NETNS, netns) == mine and netns not in want.pods:
+            more = f" and {len(processes) - TOLD} more" if len(processes) > TOLD else ""
+            yield (
+                f"the pod {netns} would be removed, and {', '.join(processes[:TOLD])}{more} would be cut off, which "
+                f"podnet did not start: somebody's container or server; end that first (ip netns pids {netns}), or say "
+                "`cut_off: True` as data of this host"
+            )
 
 
 def _moves_away(reserved: Reservation, want: State) -> bool:
@@ -224,42 +295,25 @@ def _underlay(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[
         there = ", ".join(map(str, held)) or "no IPv4 address"
         yield f"`address` {me.address} is not on {me.uplink}, which has {there}; correct one of the two"
     if mtus[me.uplink] < cluster.underlay_mtu:
+        whence = " (Backend.MTU in `net_conf`, or group data, or else 1500)" if cluster.mode else ""
         yield (
-            f"`underlay_mtu` is {cluster.underlay_mtu}, but {me.uplink} has an MTU of {mtus[me.uplink]}; lower the one "
-            "for the whole cluster, or raise the other"
+            f"`underlay_mtu` is {cluster.underlay_mtu}{whence}, but {me.uplink} has an MTU of {mtus[me.uplink]}; lower "
+            "the one for the whole cluster, or raise the other"
         )
 
 
 def _overlaps(cluster: Cluster, me: Node, want: State, have: State) -> Iterator[str]:
     """A stranger's network inside the pods' would take their packets, docker0's for example.
 
-    The CNI plugin ptp gives the gateway's address to the host's end of each container's cable.
+    The CNI plugin ptp gives the gateway's address to the host's end of each container's cable. Where that is another
+    one now, the container is what `_attached` is about.
     """
-    ours = {link.dev for link in owned(want, have, cluster.marks).links}
-    gateway = IPv4Interface(me.gateway.ip)
+    ours = owned(want, have, cluster.marks)
+    devices = {link.dev for link in ours.links}
+    gateways = {IPv4Interface(me.gateway.ip), *(item.address for item, _ in _losing_their_way(want, have, ours))}
     for item in sorted(have.addresses, key=lambda item: item.key):
-        if item.dev not in ours and item.address != gateway and item.address.network.overlaps(cluster.network):
+        if item.dev not in devices and item.address not in gateways and item.address.network.overlaps(cluster.network):
             yield (
                 f"`network` {cluster.network} overlaps {item.address} of the device {item.dev}, which is not podnet's; "
                 "choose another network for one of them"
             )
-
-
-def _renumbered(me: Node, have: State, mine: Marks) -> Iterator[str]:
-    """A subnet that was allotted in the inventory's order is another one when a host before it comes or goes."""
-    if not me.allotted:
-        return
-    ours = {link.dev for link in have.links if isinstance(link, Device) and link.alias == mine.alias}
-    held = {item.address.ip for item in have.addresses if item.dev in ours}
-    bridges = {link.dev for link in have.links if isinstance(link, Bridge)} & ours
-    sizes = {item.address.network.prefixlen for item in have.addresses if item.dev in bridges}
-    for netns, pod in have.pods.items():
-        if of(ANY_NETNS, netns) == mine:
-            held |= {item.address.ip for item in pod.addresses if item.scope == "global"}
-    other = sizes - {me.pod_subnet.prefixlen}
-    if strange := sorted(ip for ip in held if (other or ip not in me.pod_subnet) and not ip.is_link_local):
-        yield (
-            f"it would be allotted {me.pod_subnet}, and runs with {', '.join(map(str, strange))}; give it its subnet "
-            "as `pod_subnet`, so that it keeps it, or run deploys/teardown.py there first, if its pods may get other "
-            "addresses"
-        )

@@ -48,6 +48,26 @@ def others(have: State, mine: Marks) -> set[Marks]:
     return {other for other in (*aliases, *chains) if other} - {mine}
 
 
+def clusters(have: State) -> set[Marks]:
+    """Name all clusters of which the host bears a mark."""
+    aliases = [
+        *(link.alias for link in have.links if isinstance(link, Device)),
+        *(opening.comment for opening in have.openings),
+        *have.keys,
+    ]
+    found = {marks.of(marks.ANY_ALIAS, alias) for alias in aliases}
+    found |= {marks.of(marks.ANY_NETNS, netns) for netns in have.pods}
+    found |= {marks.of(marks.ANY_CHAIN, chain.chain) for chain in have.chains}
+    found |= {marks.of_file(item.path) for item in have.files if _says_so(item)}
+    return {mine for mine in found if mine}
+
+
+def of_flannels(have: State) -> Marks:
+    """Say whose the subnet.env in flannel's place is: the first cluster's, if no other's own name leads there."""
+    links = (item for item in have.files if isinstance(item, Symlink) and marks.leads_to_flannels(item.path, item.to))
+    return next((owner for link in links if (owner := marks.of_file(link.path))), FIRST)
+
+
 def owned(want: State, have: State, mine: Marks = FIRST) -> State:
     """Keep of `have` what is ours by its mark, or stands in the very place of what is wanted.
 
@@ -86,14 +106,14 @@ def owned(want: State, have: State, mine: Marks = FIRST) -> State:
             case Opening():
                 return item.comment == mine.alias
             case File():
-                named = marks.of_file(item.path) == mine
+                named = (of_flannels(have) if item.path == marks.FLANNELS else marks.of_file(item.path)) == mine
                 unmarkable = here and named and marks.of_place(item.path) == marks.SUBNET_ENV
                 return item.key in keys["files"] or (named and item.marked) or unmarkable
             case Symlink():
                 return marks.of_file(item.path) == mine
             case Reservation():
-                # One that names nobody is what a cut left between making the file and writing it.
-                half = not item.container and item.key in keys["reservations"]
+                # One that names nobody is what a cut left between making the file and writing it, of whosever address.
+                half = not item.container and (item.key in keys["reservations"] or not want.reservations)
                 return item.network == mine.alias and (half or marks.of(marks.ANY_NETNS, item.container) == mine)
             case Rule():
                 return False
@@ -111,9 +131,14 @@ def marked(have: State, mine: Marks = FIRST) -> bool:
         or any(route.proto == mine.proto for route in have.routes)
         or any(chain.chain.startswith(mine.chains) for chain in have.chains)
         or any(opening.comment == mine.alias for opening in have.openings)
-        or any(isinstance(f, File) and f.marked and marks.of_file(f.path) == mine for f in have.files)
+        or any(_says_so(item) and marks.of_file(item.path) == mine for item in have.files)
     )
 
 
 def _marked(link: Link, mine: Marks) -> bool:
     return isinstance(link, Device) and link.alias == mine.alias
+
+
+def _says_so(item: File | Symlink) -> bool:
+    """Say whether a file bears the mark of the cluster after which it is named; what is in flannel's place cannot."""
+    return isinstance(item, File) and item.marked and item.path != marks.FLANNELS

@@ -27,15 +27,20 @@ from podnet import inventory as ours
 from podnet import modes, net_conf
 from podnet.cluster import Cluster
 from podnet.errors import ClusterError
+from podnet.inventory import Field
 from podnet.marks import FIRST, Marks
 from podnet.modes import Mode
 from podnet.operations import ending
 from podnet.state import State as Wanted
 
+TEARDOWN = "teardown.py"
+"""How a deploy is called that takes away, and does nothing else."""
+
 
 def before_connecting(state: State) -> None:
     """Have pyinfra refuse a bad inventory before it contacts anybody. Inventories without podnet's data pass.
 
+    For a teardown, a deploy that is called so, it must only say whose things are to go.
     Such a run also ends with a line for each host that has failed (podnet.operations.ending). An inventory's file is
     run once more for it, since pyinfra forgets which hosts were listed twice.
     """
@@ -47,7 +52,11 @@ def before_connecting(state: State) -> None:
 
         try:
             _refuse_doubles()
-            if ours.describes_a_cluster(data(inventory)):
+            if _only_takes_away():
+                for host in inventory:
+                    marks(host.name, host.data)
+                    cut_off(host.name, host.data)
+            elif ours.describes_a_cluster(data(inventory)):
                 cluster(inventory)
         except InventoryError as e:
             raise CliError(str(e)) from e
@@ -68,9 +77,11 @@ def measured_once(inventory: Inventory) -> Iterator[None]:
     longest: Any = [max(inventory, key=lambda host: len(host.name))] if len(inventory) else []
     for host in inventory:
         host.inventory = longest
-    yield
-    for host in inventory:
-        host.inventory = inventory
+    try:
+        yield
+    finally:
+        for host in inventory:
+            host.inventory = inventory
 
 
 @cache
@@ -90,17 +101,23 @@ def wanted(mode: Mode, cluster: Cluster, name: str) -> Wanted:
         raise InventoryError(str(e)) from e
 
 
-def marks(name: str, data: HostData) -> Marks:
+def marks(name: str, data: HostData) -> Marks | None:
     """Return the marks of the cluster that a host's data names, by `vni` or in `net_conf`; InventoryError if by none.
 
-    Nothing else is looked at: what cannot be applied can still be taken away.
+    Nothing else is looked at: what cannot be applied can still be taken away. None if the file would have to say it,
+    and cannot be read.
     """
-    vni, said = data.get("vni", FIRST.vni), data.get("net_conf")
+    number = Field(name, "vni", data.get("vni"))
+    try:
+        said = net_conf.vni(_loaded(name, data.get("net_conf")))
+    except InventoryError:
+        if number.value is None:
+            return None
+        said = None
     try:
         if said is not None:
-            conf = net_conf.read(f"{name}: `net_conf`", _loaded(name, said))
-            _, vni = conf.data.get("vni", ("", vni))
-        return Marks(ours.vni(ours.Field(name, "vni", vni)))
+            return Marks(ours.vni(Field(name, "net_conf: Backend.VNI", said)))
+        return FIRST if number.value is None else Marks(ours.vni(number))
     except ClusterError as e:
         raise InventoryError(str(e)) from e
 
@@ -108,7 +125,7 @@ def marks(name: str, data: HostData) -> Marks:
 def cut_off(name: str, data: HostData) -> bool:
     """Return whether containers of others' may lose their network on this host; InventoryError if that is no truth."""
     try:
-        return ours.cut_off(ours.Field(name, "cut_off", data.get("cut_off", False)))
+        return ours.cut_off(Field(name, "cut_off", data.get("cut_off", False)))
     except ClusterError as e:
         raise InventoryError(str(e)) from e
 
@@ -138,6 +155,13 @@ def _loaded(name: str, said: object) -> object:
         ) from e
     except ValueError as e:  # no JSON, or no UTF-8
         raise InventoryError(f"{name}: `net_conf` is {str(said)!r}, which is no JSON: {e}") from e
+
+
+def _only_takes_away() -> bool:
+    """Say whether nothing is run but a teardown, which needs to know of an inventory whose things to take."""
+    context = click.get_current_context(silent=True)
+    deploys = (context.params.get("operations") if context else None) or ()
+    return {Path(deploy).name for deploy in deploys} == {TEARDOWN}
 
 
 def _refuse_doubles() -> None:

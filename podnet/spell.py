@@ -38,7 +38,7 @@ from podnet.state import (
 )
 
 FORWARDING = 3  # linux/if_bridge.h, BR_STATE_FORWARDING
-NO_OPTION = {"persistent-keepalive": "off", "preshared-key": "/dev/null"}
+NO_OPTION = {"preshared-key": "/dev/null"}
 """What wg(8) takes for none."""
 
 
@@ -154,7 +154,8 @@ def change(have: Item, want: Item) -> list[str]:
         case Rule(), Rule():
             return [*add(want), *remove(have)]
         case WgPeer(), WgPeer():
-            return [f"{_peer(want)}{_no_options(have)}"]
+            off = " persistent-keepalive off" if have.keepalive and not want.keepalive else ""
+            return [f"{_peer(want)}{off}{_no_options(have)}"]
         case Port(), Port() if have.bridge == want.bridge:
             return _port(have, want)
         case FouPort(), FouPort():
@@ -211,7 +212,8 @@ def key_and_port(have: Item | None, want: Wireguard) -> str:
 
 
 def _peer(peer: WgPeer) -> str:
-    return f"peer {peer.public} endpoint {peer.endpoint} allowed-ips {','.join(peer.allowed)}"
+    alive = f" persistent-keepalive {peer.keepalive}" if peer.keepalive else ""
+    return f"peer {peer.public} endpoint {peer.endpoint} allowed-ips {','.join(peer.allowed)}{alive}"
 
 
 def _no_options(peer: WgPeer) -> str:

@@ -340,13 +340,15 @@ class WgPeer:
     """Whom a wireguard device talks to: `wg set DEV peer`.
 
     What is sent to an address in `allowed` is encrypted for this peer, and only from there may its packets come.
-    `options` are what we give nobody: a keepalive, a preshared key.
+    After `keepalive` seconds without a packet for it an empty one is sent, if any are given. `options` are what we give
+    nobody: a preshared key.
     """
 
     dev: str
     public: PublicKey
     endpoint: str | None
     allowed: tuple[str, ...]
+    keepalive: int = 0
     options: tuple[str, ...] = ()
 
     @property
@@ -561,9 +563,9 @@ class State:
     Some fields are seen only: `saved` is what sysctls were before we first changed them, `lacks` which of the kinds of
     devices that were asked for the kernel does not have, and which of their tools the host, `unloaded` which modules it
     has not loaded that nobody loads by using them, `firewall` what the host filters with, `folders` which programs'
-    folders there are. `keys` are the private keys that we left on the host: for each the mark of its cluster, and its
-    public key, or nothing if it is damaged. `last_reserved` is for each CNI network the address that host-local gave
-    last.
+    folders there are, and those of attachments. `keys` are the private keys that we left on the host: for each the mark
+    of its cluster, and its public key, or nothing if it is damaged. `last_reserved` is for each CNI network the address
+    that host-local gave last. `running` are the processes in namespaces that are to go, by the names of these.
     """
 
     links: frozenset[Link] = frozenset()
@@ -588,6 +590,7 @@ class State:
     folders: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(default_factory=dict)
     last_reserved: Mapping[str, IPv4Address] = field(default_factory=dict)
+    running: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pods: Mapping[str, "State"] = field(default_factory=dict)
 
     def __or__(self, other: "State") -> "State":
@@ -628,7 +631,7 @@ class State:
         )
 
 
-SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall", "folders", "keys", "last_reserved"})
+SEEN_ONLY = frozenset({"saved", "lacks", "unloaded", "firewall", "folders", "keys", "last_reserved", "running"})
 """What is asked beside the tables, and never wanted."""
 
 TABLES = tuple(table.name for table in fields(State) if table.name not in SEEN_ONLY | {"pods"})

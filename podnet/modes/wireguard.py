@@ -29,7 +29,8 @@ def state(cluster: Cluster, me: Node) -> State:
         links=frozenset({Wireguard(dev, mtu, port, KeyOf(me.name))}),
         addresses=frozenset({Address(dev, IPv4Interface(me.vtep))}),
         peers=frozenset(
-            WgPeer(dev, KeyOf(peer.name), f"{peer.ip}:{port}", (str(peer.pod_subnet),)) for peer in cluster.peers(me)
+            WgPeer(dev, KeyOf(peer.name), f"{peer.ip}:{port}", (str(peer.pod_subnet),), cluster.wireguard_keepalive)
+            for peer in cluster.peers(me)
         ),
         # Where one node has the whole network, that is cni0's.
         routes=frozenset({Route(cluster.network, dev)} if me.pod_subnet != cluster.network else ()),

@@ -10,6 +10,7 @@ GROUP: dict[str, object] = {
     "vxlan_port": 8472,
     "udp_port": 8285,
     "wireguard_port": 51820,
+    "wireguard_keepalive": 0,
     "masquerade": True,
     "bridge_netfilter": True,
     "checksum_offload": True,

@@ -248,12 +248,13 @@ class Kernel:
             match line.split():
                 case ["peer", key, "remove"]:
                     self.tables["peers"].remove(self.find("peers", (dev, key)))
-                case ["peer", key, "endpoint", endpoint, "allowed-ips", allowed]:
+                case ["peer", key, "endpoint", endpoint, "allowed-ips", allowed, *alive]:
                     for other in [x for x in self.tables["peers"] if x.dev == dev and str(x.public) != key]:
                         left = tuple(to for to in other.allowed if to not in allowed.split(","))
                         self.put("peers", replace(other, allowed=left))
                     public = KeyOf(key.removeprefix("key-of-")) if key.startswith("key-of-") else key
-                    self.put("peers", WgPeer(dev, public, endpoint, tuple(allowed.split(","))))
+                    seconds = int(dict([alive])["persistent-keepalive"].replace("off", "0")) if alive else 0
+                    self.put("peers", WgPeer(dev, public, endpoint, tuple(allowed.split(",")), seconds))
                 case _:
                     raise Refused(line)
 

@@ -1,11 +1,13 @@
 """What CNI plugins are told, by whom and in which order: the scripts are run with plugins that only write down."""
 
 import base64
+import inspect
 import json
 import os
 import re
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from podnet.attachments import (
     Seen,
     Todo,
     malformed,
+    misnamed,
     misspelled,
     obstacles,
     own,
@@ -29,9 +32,11 @@ from podnet.attachments import (
 )
 from podnet.cluster import Cluster
 from podnet.errors import ClusterError
-from podnet.facts.cni import Attachments, parse
+from podnet.facts.cni import Attachments, parse, script
 from podnet.inventory import read
 from podnet.marks import CONFLIST
+from podnet.operations import cni
+from podnet.operations.writing import Refusal
 from podnet.state import File
 from tests.core import goldens
 from tests.core.examples import cluster, hosts
@@ -80,7 +85,8 @@ class Fakes:
             (folder / name).mkdir()
         self.netns.touch()
         for name in ("bridge", "portmap"):
-            self.has(name, f"if [ $CNI_COMMAND = ADD ]; then echo '{json.dumps({**RESULT, 'by': name})}'; fi")
+            result = json.dumps({**RESULT, "by": name}, indent=4)  # as the reference plugins print it
+            self.has(name, f"if [ $CNI_COMMAND = ADD ]; then echo '{result}'; fi")
 
     def has(self, name: str, does: str) -> None:
         """Have a plugin write down its call, and do this."""
@@ -109,6 +115,23 @@ class Fakes:
             start_new_session=True,
             timeout=20,
         )
+
+    def look(self) -> Seen:
+        """Run the script of the fact, and read what it says; no file is a namespace here."""
+        text = script("podnet", [str(self.netns)])
+        for name, folder in (
+            ("plugins", attachments.PLUGINS),
+            ("kept", attachments.KEPT),
+            ("res", attachments.RESULTS),
+            ("conflist", CONFLIST.format(alias="podnet")),
+        ):
+            text = text.replace(folder, str(self.folder / name))
+        env = {"PATH": f"{self.folder / 'root'}:{os.environ['PATH']}"}
+        (self.folder / "root").mkdir(exist_ok=True)
+        (self.folder / "root" / "id").write_text("#!/bin/sh\necho 0\n")
+        (self.folder / "root" / "id").chmod(0o755)
+        done = subprocess.run(["sh"], env=env, input=text, text=True, capture_output=True, check=True, timeout=20)
+        return parse(done.stdout.splitlines())
 
     def calls(self) -> list[str]:
         """Return what was called since this was asked last, without whom."""
@@ -237,6 +260,91 @@ def test_a_plugin_that_fails_is_named_and_what_was_added_is_deleted(fakes: Fakes
     assert fakes.left() == ["kept/podnet-c1-eth0", "kept/podnet-c1-eth0/of"]
 
 
+def test_a_list_is_read_however_its_spaces_are(fakes: Fakes) -> None:
+    """All programs that it names are asked for their versions, and nobody else."""
+    listed = {"cniVersion": "1.0.0", "name": "podnet", "plugins": [{"type": "bridge", "ipam": {"type": "gone"}}]}
+    fakes.has("bridge", """echo '{"supportedVersions": ["1.0.0"]}'""")
+    for text in (json.dumps(listed), json.dumps(listed, separators=(" ,\t", " :\n ")), json.dumps(listed, indent=8)):
+        (fakes.folder / "conflist").write_text(text)
+        found = fakes.look()
+        assert found.supported == {"bridge": ("1.0.0",), "gone": ()}
+        assert json.loads(found.conflist) == listed
+
+
+@pytest.mark.parametrize("how", ["", "\0\0\0", "\x80\xff", "half"])
+def test_files_that_lost_their_words_are_mended(fakes: Fakes, how: str) -> None:
+    """Whichever they are: as a failure of the power leaves them, which no run may end by."""
+    fakes.run(Todo(add=(fakes.web,)), seen())
+    assert [item.wrong for item in fakes.look().attached] == [""]
+    names = ["kept/podnet-c1-eth0/of", "kept/podnet-c1-eth0/01-bridge", "kept/podnet-c1-eth0/02-portmap"]
+    for damaged in (*([name] for name in [*names, "res/podnet-c1-eth0"]), [*names, "res/podnet-c1-eth0"]):
+        for name in damaged:
+            path = fakes.folder / name
+            path.write_bytes(path.read_bytes()[:20] if how == "half" else how.encode("latin-1"))
+        found = fakes.look()
+        (item,) = found.attached
+        assert (item.ours, item.wrong != "") == (True, True), damaged
+        now = replace(found, conflist=conflist(), supported=SUPPORTED, namespaces=there(fakes.web, fakes.inode()))
+        what = todo([fakes.web], now)
+        assert [*obstacles(what, now)] == []
+        fakes.calls()
+        done = fakes.run(what, now)
+        assert done.returncode == 0, (damaged, done)
+        assert fakes.calls() == ["DEL portmap", "DEL bridge", "ADD bridge", "ADD portmap"]
+        assert fakes.given("DEL", "bridge")["type"] == "bridge"
+        assert [item.wrong for item in fakes.look().attached] == [""]
+
+
+def test_a_note_that_is_gone_is_mended_as_one_that_is_damaged(fakes: Fakes) -> None:
+    """By what else there is."""
+    fakes.run(Todo(add=(fakes.web,)), seen())
+    (fakes.folder / "kept" / "podnet-c1-eth0" / "of").unlink()
+    (item,) = fakes.look().attached
+    assert (item.attachment, item.ours, item.inode) == (fakes.web, True, "")
+    assert item.wrong == "/var/lib/cni/podnet/podnet-c1-eth0/of is damaged"
+
+
+def test_an_attachment_without_what_its_plugins_are_given_is_not_whole(fakes: Fakes) -> None:
+    """No plugin would be asked, and so none would find anything wrong."""
+    fakes.run(Todo(add=(fakes.web,)), seen())
+    for path in (fakes.folder / "kept" / "podnet-c1-eth0").glob("[0-9]*"):
+        path.unlink()
+    (item,) = fakes.look().attached
+    assert (item.wrong, item.renew) == ("nothing is kept of what its plugins are to be given", True)
+    (fakes.folder / "res" / "podnet-c1-eth0").unlink()
+    (item,) = fakes.look().attached
+    assert (item.wrong, item.renew) == ("it was cut off half-way", False)
+
+
+def test_a_folder_without_a_note_is_detached_as_well(fakes: Fakes) -> None:
+    """Made just before the cut: it must not be there for ever."""
+    (fakes.folder / "kept" / "podnet-c1-eth0").mkdir(parents=True)
+    (found,) = fakes.look().attached
+    assert (found.attachment.key, found.ours, found.wrong != "") == (("c1", "eth0"), True, True)
+    now = seen(found)
+    what = todo([], now, gone=[Attachment("c1", "")])
+    assert [*obstacles(what, now)] == []
+    assert fakes.run(what, now).returncode == 0
+    assert (fakes.calls(), fakes.left()) == ([], [])
+
+
+def test_a_plugin_that_is_not_there_is_named_with_its_package(fakes: Fakes) -> None:
+    """Somebody has removed it since; what it has done is still there, and is deleted once it is back."""
+    fakes.run(Todo(add=(fakes.web,)), seen())
+    fakes.calls()
+    found = held(fakes.web, inode=fakes.inode())
+    (fakes.folder / "plugins" / "portmap").rename(fakes.folder / "away")
+    done = fakes.run(Todo(remove=(found,)), seen(found))
+    assert (done.returncode, fakes.calls()) == (1, [])
+    assert refused(done.stdout.splitlines(), seen(), done.stderr.splitlines()) == (
+        "the plugin /usr/lib/cni/portmap could not DEL c1: it cannot be run on this host: install the package "
+        "containernetworking-plugins; run it again once that is mended"
+    )
+    (fakes.folder / "away").rename(fakes.folder / "plugins" / "portmap")
+    assert fakes.run(Todo(remove=(found,)), seen(found)).returncode == 0
+    assert (fakes.calls(), fakes.left()) == (["DEL portmap", "DEL bridge"], [])
+
+
 def test_a_full_subnet_is_named() -> None:
     """host-local names only its ranges; the way out is in the inventory."""
     said = [
@@ -321,7 +429,7 @@ def test_only_what_podnet_attached_is_detached() -> None:
 
 SOMEBODYS = Attachment("c1", "/proc/4711/ns/net")
 IN_THE_WAY: list[tuple[Attachment, dict[str, Any], str]] = [
-    (WEB, {"conflist": ""}, "/etc/cni/net.d/10-podnet.conflist is not there: apply a mode that leaves one first"),
+    (WEB, {"conflist": ""}, "/etc/cni/net.d/10-podnet.conflist is not there, or is empty: apply a mode"),
     (WEB, {"supported": {**SUPPORTED, "portmap": ()}}, "/usr/lib/cni/portmap cannot be run on this host: install the "),
     (WEB, {"namespaces": there()}, "/run/netns/web is there, and podnet did not make it; name the pod otherwise"),
     (WEB, {"namespaces": there(inode="8"), "attached": (held(wrong="x"),)}, "/run/netns/web is there, and podnet did"),
@@ -366,23 +474,43 @@ def test_nothing_is_in_the_way_of_what_was_begun() -> None:
         ({"ifname": "e" * 16}, "`ifname` is 'eeeeeeeeeeeeeeee'"),
         ({"netns": "/run/netns/$(id)"}, "`netns` is '/run/netns/$(id)'; it must be a path like /run/netns/web"),
         ({"netns": "web"}, "`netns` is 'web'"),
+        ({"netns": ""}, "`netns` is ''"),
+        ({"container": 4711}, "`container` is 4711; it must be an id"),
+        ({"ifname": None}, "`ifname` is None"),
     ],
 )
-def test_names_are_checked_before_a_shell_sees_them(change: dict[str, str], what: str) -> None:
+def test_names_are_checked_before_a_shell_sees_them(change: dict[str, object], what: str) -> None:
     """The specification takes no others."""
-    (reason,) = malformed("podnet", replace(SOMEBODYS, **change))
+    said: dict[str, object] = {"container": "c1", "ifname": "eth0", "netns": "/proc/4711/ns/net"}
+    (reason,) = malformed(network="podnet", **{**said, **change})
     assert reason.startswith(what)
-    assert [*malformed("podnet7", SOMEBODYS)] == []
-    assert [*malformed("a;b", SOMEBODYS)] != []
+    assert [*malformed(network="podnet7", **said)] == []
+    assert [*malformed(network="a;b", **said)] != []
 
 
 def test_names_of_our_own_namespaces_are_checked_as_well() -> None:
     """A deploy may give any; what comes from the inventory has been checked before."""
-    assert [*misspelled("podnet", own("web"))] == []
-    said, *_ = misspelled("podnet", own("my web; touch /x"))
-    assert said.startswith("`container` is 'pods_cni.my web; touch /x'; it must be an id")
-    (said,) = misspelled("podnet; x", own("web"))
+    assert [*misnamed(["web", "db"]), *misspelled(network="podnet")] == []
+    (said,) = misnamed(["web", "my web; touch /x"])
+    assert said == "`names` has 'my web; touch /x'; a namespace's name is letters, digits and _ . - (not first)"
+    (said,) = misspelled(network="podnet; x")
     assert said.startswith("`network` is 'podnet; x'")
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ("web", "`names` is 'web'; it must be a list of names, like ['web', 'db']"),
+        (None, "`names` is None; it must be a list"),
+        (iter(["web"]), "`names` is <list_iterator"),
+        (["web", 7], "`names` has 7; a namespace's name is"),
+        (["podnet-pod1"], "`names` has 'podnet-pod1'; namespaces of such names are those of podnet's own `pods`"),
+    ],
+)
+def test_what_is_no_list_of_names_is_no_list_of_letters(names: object, sentence: str) -> None:
+    """Nor is what can be gone through only once, since pyinfra asks twice."""
+    (said,) = misnamed(names)
+    assert said.startswith(sentence)
 
 
 ANSWER = f"""greeting
@@ -393,14 +521,14 @@ ANSWER = f"""greeting
 ==podnet== plugin host-local
 ==podnet== netns /run/netns/web 7
 [{{"ifname":"lo"}},{{"ifname":"eth0"}}]
-==podnet== result
+==podnet== result podnet-pods_cni.web-eth0
 {{"kind":"cniCacheV1","containerId":"pods_cni.web","config":"{base64.b64encode(conflist().encode()).decode()}",
 "ifName":"eth0","networkName":"podnet","netns":"/run/netns/web","result":{json.dumps(RESULT)}}}
 
-==podnet== result
+==podnet== result podnet-c2-eth0
 {{"kind":"cniCacheV1","containerId":"c2","config":"e30=","ifName":"eth0","networkName":"podnet","result":{{}}}}
 
-==podnet== result
+==podnet== result podnet-extra-c9-eth0
 {{"kind":"cniCacheV1","containerId":"c9","config":"e30=","ifName":"eth0","networkName":"podnet-extra","result":{{}}}}
 
 ==podnet== kept pods_cni.web eth0 /run/netns/web 7
@@ -428,11 +556,132 @@ def test_what_is_attached_is_read() -> None:
     assert by_id["c3"] == Attached(Attachment("c3", "/run/netns/c3"), ours=True, inode="9", wrong=wrong)
 
 
-@pytest.mark.parametrize("damage", [(r"==podnet== end", ""), (r'"kind"', ""), (r"netns /run\S+ 7\n", "what\n")])
+@pytest.mark.parametrize("damage", [(r"==podnet== end", ""), (r"netns /run\S+ 7\n", "what\n"), (r'"lo"', "lo")])
 def test_an_answer_that_is_not_whole_is_no_empty_list(damage: tuple[str, str]) -> None:
     """Taken for one, containers would be attached twice."""
     with pytest.raises(FactProcessError, match="the list of attachments is not as expected"):
         Attachments().process(re.sub(*damage, ANSWER, count=1).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked", "sentence"),
+    [
+        (cni.pods, {"names": "web"}, "`names` is 'web'; it must be a list of names"),
+        (cni.pods, {"names": ["web"], "network": "mine"}, "`network` is 'mine'; it must be `podnet`"),
+        (cni.attach, {"container": "c1", "netns": "web"}, "`netns` is 'web'; it must be a path"),
+        (cni.detach, {"container": "a b"}, "`container` is 'a b'; it must be an id"),
+        (cni.detach, {"container": "pods_cni.web"}, "`container` is 'pods_cni.web'; ids that begin so"),
+        (cni.detach, {"container": "c1", "network": "x;y"}, "`network` is 'x;y'"),
+        (cni.detach, {"container": "c1", "ifname": "*"}, "`ifname` is '*'"),
+    ],
+)
+def test_what_cannot_be_is_refused_without_asking_a_host(
+    operation: Callable[..., Any], asked: dict[str, object], sentence: str
+) -> None:
+    """There is none here that could be asked."""
+    (refusal,) = inspect.unwrap(operation)(**asked)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason.startswith(f"nothing was changed: {sentence}")
+
+
+DAMAGED = [
+    ("", "it is empty"),
+    ("????", "Expecting value: line 1 column 1 (char 0)"),
+    ('{"kind":"cniCacheV1","contai', "Unterminated string starting at: line 1 column 22 (char 21)"),
+    ('{"cniVersion":"0.4.0","ips":[]}', "it has no `networkName`"),
+    ('{"networkName":"podnet","containerId":1,"ifName":"eth0"}', "it does not say whom it is about"),
+    ("[1]", "it is not built as it should be: list indices must be integers or slices, not str"),
+    ('{"networkName":"podnet","containerId":"c1","ifName":"eth0","config":"?","result":{}}', "Only base64 data is"),
+]
+"""What a host may have in the place of a cached result, and what is said of it."""
+
+
+def answer(*chunks: str) -> list[str]:
+    """Say what a host with these answers."""
+    return "\n".join(["==podnet== network podnet 1", conflist(), *chunks, "==podnet== end"]).splitlines()
+
+
+@pytest.mark.parametrize(("text", "why"), DAMAGED)
+def test_a_strangers_damaged_result_stops_only_what_it_is_about(text: str, why: str) -> None:
+    """Whose it was, only its name says; everybody else goes on."""
+    found = parse(answer("==podnet== result podnet-c1-eth0", text, "==podnet== result podnet-a b", "{"))
+    assert found.attached == ()
+    assert found.damaged["podnet-c1-eth0"].startswith(why)
+    now = replace(found, supported=SUPPORTED, namespaces=there(Attachment("c1", "/run/netns/c1"), "7"))
+    assert [*obstacles(Todo(add=(WEB,)), now)] == []
+    (said,) = obstacles(Todo(add=(Attachment("c1", "/run/netns/c1"),)), now)
+    assert said.startswith(f"c1: /var/lib/cni/results/podnet-c1-eth0 cannot be read ({why}")
+    assert said.endswith("nobody knows whether another runtime has attached it; if none has, remove that file")
+    assert [*attachments.foreign([Attachment("c1", "")], now)] == [said]
+
+
+@pytest.mark.parametrize(("text", "why"), DAMAGED)
+def test_our_own_damaged_result_is_mended(text: str, why: str) -> None:
+    """What is kept beside it does for DEL."""
+    found = parse(
+        answer("==podnet== result podnet-pods_cni.web-eth0", text, "==podnet== kept pods_cni.web eth0 /run/netns/web 7")
+    )
+    (web,) = found.attached
+    assert (web.attachment, web.ours, web.inode) == (WEB, True, "7")
+    assert web.wrong.startswith(f"/var/lib/cni/results/podnet-pods_cni.web-eth0 is damaged: {why}")
+    assert todo([WEB], found) == Todo(remove=(web,), add=(WEB,))
+
+
+def test_whose_note_is_damaged_is_known_by_what_else_there_is() -> None:
+    """By the cached result; by the name of a namespace of ours; or, should the id be another's, by what is wanted."""
+    note = "/var/lib/cni/podnet/podnet-{}-eth0/of is damaged"
+    (web,) = parse(answer("==podnet== unknown podnet-pods_cni.web-eth0")).attached
+    assert web == Attached(WEB, ours=True, wrong=note.format("pods_cni.web"))
+    config = base64.b64encode(conflist().encode()).decode()
+    cache = {"networkName": "podnet", "containerId": "c1", "ifName": "eth0", "netns": "/run/c1", "config": config}
+    cached = json.dumps({**cache, "result": RESULT})
+    (c1,) = parse(answer("==podnet== result podnet-c1-eth0", cached, "==podnet== unknown podnet-c1-eth0")).attached
+    assert c1 == held(Attachment("c1", "/run/c1"), inode="", wrong=note.format("c1"))
+    found = parse(answer("==podnet== unknown podnet-c1-eth0"))
+    what = todo([SOMEBODYS], found)
+    assert what.add == (SOMEBODYS,)
+    assert [item.attachment for item in what.remove] == [SOMEBODYS]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "Expecting property name enclosed in double quotes"),
+        ("[]", "it is not built as it should be"),
+        ('{"name": "podnet", "cniVersion": "1.0.0"}', "it has no `plugins`"),
+        ('{"name": "podnet", "cniVersion": "1.0.0", "plugins": []}', "it has no `plugins`"),
+        ('{"name": "podnet", "cniVersion": "new", "plugins": [{"type": "bridge"}]}', "its `cniVersion` is 'new'"),
+        ('{"name": "podnet", "cniVersion": "1.0.0", "plugins": [{"type": "../x"}]}', "'../x' is no name"),
+        ('{"name": "podnet", "cniVersion": "1.0.0", "plugins": [{"ipam": 1}]}', "it has no `type`"),
+    ],
+)
+def test_a_damaged_list_is_told_where_it_is_needed(text: str, why: str) -> None:
+    """With what mends it; what is attached stays."""
+    (said,) = obstacles(Todo(add=(WEB,)), seen(conflist=text))
+    assert said.startswith(f"/etc/cni/net.d/10-podnet.conflist is no list of plugins as podnet writes it: {why}")
+    assert said.endswith("; run the mode's deploy, which mends it")
+    assert todo([WEB], seen(held(), conflist=text)) == Todo()
+    assert todo([WEB], seen(held(config=text))) == Todo(remove=(held(config=text),), add=(WEB,))
+
+
+def test_a_plugin_that_tells_no_versions_is_told_in_its_words() -> None:
+    """One that is there, and executable, and still no plugin of this machine's."""
+    chunks = ("==podnet== plugin bridge", "sh: 9: bridge: Exec format error", "refused ", "==podnet== plugin portmap")
+    found = parse(answer(*chunks, "==podnet== plugin host-local", '{"supportedVersions":["1.0.0"]}'))
+    mute, missing = obstacles(Todo(add=(WEB,)), found)
+    assert mute == (
+        "/usr/lib/cni/bridge does not tell which versions of CNI it supports: sh: 9: bridge: Exec format error; "
+        "install containernetworking-plugins anew"
+    )
+    assert missing.startswith("/usr/lib/cni/portmap cannot be run on this host: install the package")
+
+
+def test_what_a_shell_says_of_a_plugin_that_is_gone_is_told() -> None:
+    """It says so beside what plugins say."""
+    said = refused(["==podnet== DEL c1 bridge"], seen(), ["sh: 41: /usr/lib/cni/bridge: not found", ""])
+    assert said.startswith(
+        "the plugin /usr/lib/cni/bridge could not DEL c1: sh: 41: /usr/lib/cni/bridge: not found; run"
+    )
 
 
 def inventory_of(cni_pods: object, **other: object) -> Cluster:

@@ -92,6 +92,31 @@ def test_a_good_inventory_contacts_its_hosts(tmp_path: Path, door: socket.socket
     assert len(knocks) == 3
 
 
+@pytest.mark.parametrize(
+    ("of_hosts", "group"),
+    [
+        ({}, {"net_conf": "/nowhere/net-conf.json"}),
+        ({}, {"net_conf": {"Network": "10.244.0.0/99", "Backend": {"Type": "vxlan", "VNI": 5}}}),
+        ({"node2": {"pods": "many"}}, {}),
+    ],
+    ids=["no file", "a bad file", "a bad field"],
+)
+def test_what_cannot_be_applied_is_taken_away_all_the_same(
+    of_hosts: dict[str, dict[str, object]], group: dict[str, object], tmp_path: Path, door: socket.socket
+) -> None:
+    """A teardown needs to know whose things to take, and nothing else of the inventory; a deploy beside it does."""
+    inventory = write(tmp_path, door, of_hosts, group)
+    both = pyinfra(inventory, ("-y", "INVENTORY", "deploys/teardown.py", "deploys/vxlan.py"))
+    assert both.returncode == 1
+    assert select.select([door], [], [], 0)[0] == []
+    knocks: list[str] = []
+    doorman = threading.Thread(target=count, args=(door, 3, knocks), daemon=True)
+    doorman.start()
+    pyinfra(inventory, ("-y", "INVENTORY", "deploys/teardown.py"))
+    doorman.join(timeout=10)
+    assert len(knocks) == 3
+
+
 def test_a_host_may_be_in_several_groups(tmp_path: Path, door: socket.socket) -> None:
     """Only within one group is a second entry a mistake."""
     inventory = write(tmp_path, door)

@@ -32,6 +32,7 @@ from podnet.facts import (
     peers,
     pods,
     ports,
+    processes,
     routes,
     rules,
     sysctls,
@@ -149,6 +150,7 @@ def whole(of: str = "host") -> list[str]:
         "saved": ["net/ipv4/ip_forward = 0", "net/ipv4/conf/eth0/forwarding = 0"],
         "chains": firewall(),
         "pods": sample("pods"),
+        "processes": ["4026532200 podnet-pod1", "4026532200 4711 nginx"],
         "reservations": ["podnet 10.244.1.2 podnet-pod1 eth0", "podnet 10.244.1.9 0123abcd eth0"],
         "lacks": ["ipvlan"],
     }
@@ -419,6 +421,42 @@ def test_pods() -> None:
     assert pods.Pods().process(["[]", "==pod=="]) == {}
 
 
+def test_who_runs_in_pods_that_are_to_go(tmp_path: Path) -> None:
+    """By the inodes of namespaces; one that stays is not looked into, and a process that has just ended is nobody."""
+    spaces = {name: tmp_path / "netns" / name for name in ("podnet-pod1", "podnet-pod2", "podnet7-pod1", "web")}
+    (tmp_path / "netns").mkdir()
+    for path in spaces.values():
+        path.touch()
+    for pid, (space, comm) in {
+        "11": ("podnet-pod1", "my server\n"),
+        "12": ("podnet-pod2", "sleep\n"),
+        "13": ("podnet7-pod1", "nc\n"),
+        "14": ("web", "httpd\n"),
+        "15": ("podnet-pod1", "a)b\n"),
+    }.items():
+        (tmp_path / "proc" / pid / "ns").mkdir(parents=True)
+        (tmp_path / "proc" / pid / "ns" / "net").hardlink_to(spaces[space])
+        (tmp_path / "proc" / pid / "comm").write_text(comm)
+    (tmp_path / "proc" / "16" / "ns").mkdir(parents=True)
+    (tmp_path / "proc" / "16" / "ns" / "net").symlink_to("net:[gone]")
+    for stay, seen in (
+        (
+            (),
+            {
+                "podnet-pod1": ("my server (11)", "a)b (15)"),
+                "podnet-pod2": ("sleep (12)",),
+                "podnet7-pod1": ("nc (13)",),
+            },
+        ),
+        (("podnet-pod1", "podnet-pod3"), {"podnet-pod2": ("sleep (12)",), "podnet7-pod1": ("nc (13)",)}),
+        (("podnet-pod1", "podnet-pod2", "podnet7-pod1"), {}),
+    ):
+        script = processes.script(stay).replace("/run/", f"{tmp_path}/").replace("/proc/", f"{tmp_path}/proc/")
+        done = subprocess.run(["sh", "-eu"], input=script, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        assert processes.parse(done.stdout.splitlines()) == seen
+
+
 def test_a_whole_host_is_read_by_one_command() -> None:
     """Every table of the one answer is the table that its own fact reads."""
     have = node.Node().process(whole())
@@ -437,6 +475,7 @@ def test_a_whole_host_is_read_by_one_command() -> None:
         saved=frozenset({Sysctl("net/ipv4/ip_forward", "0"), Sysctl("net/ipv4/conf/eth0/forwarding", "0")}),
         chains=chains.Chains().process(firewall()) or frozenset(),
         pods=PODS,
+        running={"podnet-pod1": ("nginx (4711)",)},
         lacks=frozenset({"ipvlan"}),
         files=frozenset({Symlink(ENABLED, UNIT)}),
         reservations=frozenset({HELD, replace(HELD, address=IPv4Address("10.244.1.9"), container="0123abcd")}),
@@ -471,6 +510,7 @@ def test_every_script_is_good_shell() -> None:
             ["net/ipv4/ip_forward"],
             ["vxlan", "fou", "offload"],
             ["flannel.1"],
+            ["podnet-pod1"],
         ),
         node.Node().command(),
         kinds.Kinds().command(["ipip"]),
@@ -606,7 +646,18 @@ def test_a_setting_without_a_value_is_an_error(said: str) -> None:
 
 @pytest.mark.parametrize(
     "fact",
-    [*FACTS, chains.Chains, fous.Fous, keys.Keys, kinds.Kinds, node.Node, peers.Peers, pods.Pods, sysctls.Sysctls],
+    [
+        *FACTS,
+        chains.Chains,
+        fous.Fous,
+        keys.Keys,
+        kinds.Kinds,
+        node.Node,
+        peers.Peers,
+        pods.Pods,
+        processes.Processes,
+        sysctls.Sysctls,
+    ],
     ids=lambda f: f.__name__,
 )
 def test_a_fact_that_was_not_read_is_no_table(fact: type[FactBase[Any]]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from podnet import marks, modes
+from podnet.attachments import KEPT
 from podnet.batch import sections
 from podnet.differences import differences
 from podnet.facts import files
@@ -281,3 +282,13 @@ def test_folders_of_programs_are_told() -> None:
     """By the same answer that tells of the files."""
     assert files.parse_folders(["folder /etc/systemd", f"folder {SYSTEMD}"]) == {"/etc/systemd", SYSTEMD}
     assert all(any(place.startswith(f"{root}/") for place in PLACES) for root in SOFTWARE)
+
+
+def test_folders_of_attachments_are_told(tmp_path: Path) -> None:
+    """Whatever a hand has made beside them."""
+    for name in ("podnet-c1-eth0", "podnet7-c1-eth0", "podnet-not ours", "other"):
+        (tmp_path / name).mkdir()
+    script = files.script().replace(KEPT, str(tmp_path))
+    told = subprocess.run(["sh", "-eu", "-c", script], text=True, check=True, capture_output=True).stdout.splitlines()
+    assert {f"{tmp_path}/{name}" for name in ("podnet-c1-eth0", "podnet7-c1-eth0")} <= files.parse_folders(told)
+    assert not {item.path for item in files.parse(told) if item.path.startswith(str(tmp_path))}

@@ -1,7 +1,7 @@
 """flannel's net-conf.json: what is taken, with which defaults, and what is refused, in which words."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -10,17 +10,21 @@ from typing import Any
 import pytest
 from pyinfra.api import Inventory
 from pyinfra.api.exceptions import InventoryError
+from pyinfra.api.host import HostData
 
 from podnet import inventory, modes, net_conf, preflight
 from podnet.cluster import Cluster, Node
 from podnet.errors import ClusterError
+from podnet.marks import Marks
 from podnet.modes import Mode, host_gw, vxlan
 from podnet.obstacles import obstacles
-from podnet.state import Address, Port, Reservation, State
+from podnet.ownership import clusters
+from podnet.state import Address, Nic, Port, Reservation, State
 from tests.core import examples
 from tests.core.goldens import MODES
 
 NETWORK = "10.244.0.0/16"
+NONE = "0.0.0.0"  # noqa: S104  # nobody listens there
 SUBNETS = ("10.244.1.0/24", "10.244.255.0/24")
 KUBE = """
 {
@@ -67,6 +71,16 @@ VALID: dict[str, tuple[Mapping[str, Any], str, tuple[str, str], Mapping[str, obj
         {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": 0, "Mode": "ipv4"}},
         *("wireguard", SUBNETS, {}),
     ),
+    "wireguard with keepalives": (
+        {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": 25}},
+        *("wireguard", SUBNETS, {"wireguard_keepalive": 25}),
+    ),
+    "wireguard with the family it finds": (
+        {"Backend": {"Type": "wireguard", "Mode": "auto"}},
+        "wireguard",
+        SUBNETS,
+        {},
+    ),
     "subnets and nothing else": ({"Backend": {"Type": "alloc"}}, "bridge", SUBNETS, {}),
     "the article's": (
         {
@@ -101,6 +115,17 @@ VALID: dict[str, tuple[Mapping[str, Any], str, tuple[str, str], Mapping[str, obj
         {"EnableIPv6": False, "IPv6Network": "2001:cafe::/48", "IPv6SubnetLen": 64, "IPv6SubnetMin": "2001:cafe::"},
         *("udp", SUBNETS, {}),
     ),
+    "the smallest IPv6 network": ({"IPv6Network": "2001:cafe::/124"}, "udp", SUBNETS, {}),
+    "a short IPv6 length": (
+        {"IPv6Network": "2001:cafe::/48", "IPv6SubnetLen": 50, "IPv6SubnetMax": "2001:cafe:0:4000::"},
+        "udp",
+        SUBNETS,
+        {},
+    ),
+    "addresses of all zeros, which are none": (
+        {"SubnetMin": NONE, "SubnetMax": NONE, "IPv6Network": "2001:cafe::/48", "IPv6SubnetMin": "::"},
+        *("udp", SUBNETS, {}),
+    ),
     "what is on anyway": ({"EnableIPv4": True, "EnableNFTables": True}, "udp", SUBNETS, {}),
 }
 
@@ -125,6 +150,11 @@ INVALID: dict[str, tuple[object, str]] = {
         {"Network": "10.244.0.0/255.255.0.0"},
         "it must be an IPv4 network with its prefix length",
     ),
+    "a length with a nought before it": ({"Network": "10.244.0.0/016"}, "like 10.244.0.0/16"),
+    "an octet with a nought before it": ({"Network": "010.244.0.0/16"}, "it must be an IPv4 network"),
+    "a length longer than an address": ({"Network": "10.244.0.0/33"}, "it must be an IPv4 network"),
+    "a network with blanks": ({"Network": " 10.244.0.0/16"}, "it must be an IPv4 network"),
+    "an empty network": ({"Network": ""}, 'Network is ""; it must be an IPv4 network'),
     "an IPv6 network": ({"Network": "2001:cafe::/48"}, "it must be an IPv4 network with its prefix length"),
     "a network that is a number": ({"Network": 10}, "Network is 10; it must be a text, in quotes"),
     "a wireguard mode that is a list": (
@@ -157,14 +187,45 @@ INVALID: dict[str, tuple[object, str]] = {
     ),
     "a family that is a text": ({"EnableIPv4": "yes"}, 'EnableIPv4 is "yes"; it must be true or false'),
     "an IPv6 network that is none": ({"IPv6Network": "10.0.0.0/8"}, "it must be an IPv6 network"),
+    "an IPv6 length of a single address": ({"IPv6SubnetLen": 127}, "IPv6SubnetLen is 127; it must be /126 or shorter"),
+    "an IPv6 length below nought": ({"IPv6SubnetLen": -1}, "IPv6SubnetLen is -1; it must be a whole number"),
+    "an IPv6 length in quotes": ({"IPv6SubnetLen": "64"}, 'IPv6SubnetLen is "64"; it must be a whole number'),
+    "an IPv6 length with room for two": (
+        {"IPv6Network": "2001:cafe::/48", "IPv6SubnetLen": 49},
+        "IPv6SubnetLen is 49; 2001:cafe::/48 must have room for four subnets: /50 or longer",
+    ),
+    "an IPv6 network that is too long": (
+        {"IPv6Network": "2001:cafe::/125"},
+        'IPv6Network is "2001:cafe::/125"; it is too small; the smallest that is of use is a /124',
+    ),
+    "a first IPv6 subnet outside": (
+        {"IPv6Network": "2001:cafe::/48", "IPv6SubnetMin": "2001:beef::"},
+        'IPv6SubnetMin is "2001:beef::"; it must lie in 2001:cafe::/48',
+    ),
+    "a last IPv6 subnet between two": (
+        {"IPv6Network": "2001:cafe::/48", "IPv6SubnetMax": "2001:cafe:0:1::1"},
+        "no /64 begins there; 2001:cafe:0:1::/64 would",
+    ),
+    "first and last IPv6 subnet exchanged": (
+        {"IPv6Network": "2001:cafe::/48", "IPv6SubnetMin": "2001:cafe:0:2::", "IPv6SubnetMax": "2001:cafe:0:1::"},
+        "the first subnet, 2001:cafe:0:2::, lies behind the last, 2001:cafe:0:1::",
+    ),
+    "an IPv6 subnet that is none": (
+        {"IPv6SubnetMin": "10.244.1.0"},
+        'IPv6SubnetMin is "10.244.1.0"; it must be an IPv6',
+    ),
     "a misspelt key": ({"SubnetLenght": 24}, "SubnetLenght is nothing that flannel knows; it knows EnableIPv4"),
     "a key twice": ({"Network": NETWORK, "network": NETWORK}, "Network is given twice"),
     "a backend that is a text": ({"Backend": "vxlan"}, 'Backend is "vxlan"; it must be an object'),
+    "a backend that is null": ({"Backend": None}, "Backend is null; it must be an object"),
     "a backend without a type": ({"Backend": {"VNI": 1}}, "Backend.Type is missing; give one: podnet has vxlan"),
     "an unknown backend": ({"Backend": {"Type": "gre"}}, 'Backend.Type is "gre"; flannel has no such backend'),
     "an empty type": ({"Backend": {"Type": ""}}, "flannel has no such backend"),
     "extension": ({"Backend": {"Type": "extension"}}, "that backend runs commands of your own; podnet has vxlan"),
     "ipsec": ({"Backend": {"Type": "ipsec", "PSK": "x" * 96}}, "that backend needs strongSwan; podnet has vxlan"),
+    "another cloud": ({"Backend": {"Type": "ali-vpc"}}, "that backend speaks to a cloud; podnet has vxlan"),
+    "a third cloud": ({"Backend": {"Type": "aws-vpc"}}, "that backend speaks to a cloud; podnet has vxlan"),
+    "a fourth cloud": ({"Backend": {"Type": "gce"}}, "that backend speaks to a cloud; podnet has vxlan"),
     "a cloud": ({"Backend": {"Type": "tencent-vpc"}}, "that backend speaks to a cloud; podnet has vxlan"),
     "a key of another backend": (
         {"Backend": {"Type": "host-gw", "VNI": 1}},
@@ -180,14 +241,62 @@ INVALID: dict[str, tuple[object, str]] = {
     ),
     "an MTU that is too small": ({"Backend": {"Type": "vxlan", "MTU": 50}}, "`net_conf: Backend.MTU` is 50"),
     "direct routing in quotes": ({"Backend": {"Type": "ipip", "DirectRouting": "true"}}, "it must be true or false"),
-    "a preshared key": ({"Backend": {"Type": "wireguard", "PSK": "abc"}}, "podnet's tunnels have no preshared key"),
-    "keepalives": (
-        {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": 25}},
-        "Backend.PersistentKeepaliveInterval is 25; podnet's tunnels keep nothing alive; leave it out",
+    "a preshared key": (
+        {"Backend": {"Type": "wireguard", "PSK": "abc"}},
+        "podnet hands no secret around, so there is no preshared key; leave",
     ),
+    "keepalives below nought": (
+        {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": -1}},
+        "Backend.PersistentKeepaliveInterval is -1; it must be a whole number, not below 0",
+    ),
+    "keepalives in words": (
+        {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": "25s"}},
+        'Backend.PersistentKeepaliveInterval is "25s"; it must be a whole number',
+    ),
+    "keepalives that come too late": (
+        {"Backend": {"Type": "wireguard", "PersistentKeepaliveInterval": 65536}},
+        "`net_conf: Backend.PersistentKeepaliveInterval` is 65536; it must be seconds, 0 for never",
+    ),
+    "a port of wireguard's that is none": (
+        {"Backend": {"Type": "wireguard", "ListenPort": 65536}},
+        "`net_conf: Backend.ListenPort` is 65536; it must be a UDP port",
+    ),
+    "a port of wireguard's in quotes": (
+        {"Backend": {"Type": "wireguard", "ListenPortV6": "51821"}},
+        'Backend.ListenPortV6 is "51821"; it must be a whole number',
+    ),
+    "a VNI in quotes": ({"Backend": {"Type": "vxlan", "VNI": "1"}}, 'Backend.VNI is "1"; it must be a whole number'),
+    "a prefix of MACs that is none": (
+        {"Backend": {"Type": "vxlan", "MacPrefix": 14}},
+        "Backend.MacPrefix is 14; it must be a text, in quotes",
+    ),
+    "a name that is none": ({"Backend": {"Type": "vxlan", "Name": 1}}, "Backend.Name is 1; it must be a text"),
+    "nftables in quotes": ({"EnableNFTables": "true"}, 'EnableNFTables is "true"; it must be true or false'),
+    "a last IPv6 subnet that is none": ({"IPv6SubnetMax": 1}, "IPv6SubnetMax is 1; it must be a text, in quotes"),
     "wireguard over IPv6": ({"Backend": {"Type": "wireguard", "Mode": "ipv6"}}, "podnet's tunnels have IPv4 outside"),
     "a mode that is none": ({"Backend": {"Type": "wireguard", "Mode": "ipv5"}}, "one of auto, ipv4, ipv6, separate"),
 }
+
+
+def test_every_key_and_backend_has_an_example_that_is_taken_and_one_that_is_refused() -> None:
+    """What podnet has none of is only refused, and what flannel has no limits for only taken."""
+    taken = {word for said, *_ in VALID.values() for word in words_of(said)}
+    refused = {word for said, _ in INVALID.values() for word in words_of(said)}
+    for word in (*net_conf.TOP, "Type", *(key for each in net_conf.BACKENDS.values() for key in each.keys)):
+        assert word in taken, f"{word} is in no valid example"
+        assert word in refused, f"{word} is in no invalid example"
+    assert {*net_conf.BACKENDS} <= taken
+    assert {*net_conf.NOT_OURS} <= refused
+    assert min(len(VALID), len(INVALID)) >= 40
+
+
+def words_of(said: object) -> Iterator[str]:
+    """Take keys and texts out of an example."""
+    for key, value in said.items() if isinstance(said, dict) else ():
+        yield key
+        if isinstance(value, str):
+            yield value
+        yield from words_of(value)
 
 
 @pytest.mark.parametrize("name", INVALID)
@@ -241,6 +350,55 @@ def test_a_file_that_cannot_be_read_is_named(text: str | None, words: str, tmp_p
         file.write_text(text)
     with pytest.raises(InventoryError, match=f"a: `net_conf` is '{file}', which {words}"):
         preflight.cluster(inventoried(file))
+
+
+WRONG = {"Network": NETWORK, "SubnetLen": 99}
+TAKEN_AWAY: dict[str, tuple[Mapping[str, object], Marks | None]] = {
+    "no file": ({}, Marks(1)),
+    "no file, and a VNI": ({"vni": 9}, Marks(9)),
+    "a good one": ({"net_conf": {"Network": NETWORK, "Backend": {"Type": "vxlan", "VNI": 5}}}, Marks(5)),
+    "one without a VNI": ({"net_conf": {"Network": NETWORK}}, Marks(1)),
+    "a VNI beside one without": ({"net_conf": {"Network": NETWORK}, "vni": 9}, Marks(9)),
+    "a bad one": ({"net_conf": {**WRONG, "Backend": {"Type": "vxlan", "VNI": 5}}}, Marks(5)),
+    "a bad one in small letters": ({"net_conf": {"backend": {"vni": 5}}}, Marks(5)),
+    "a bad one of another backend": ({"net_conf": {"Backend": {"Type": "gre", "VNI": 5}}}, Marks(5)),
+    "a bad one without a VNI": ({"net_conf": WRONG}, Marks(1)),
+    "no object": ({"net_conf": ["x"]}, Marks(1)),
+    "a missing one": ({"net_conf": "/nowhere/net-conf.json"}, None),
+    "a missing one, and a VNI": ({"net_conf": "/nowhere/net-conf.json", "vni": 9}, Marks(9)),
+    "no JSON": ({"net_conf": __file__}, None),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN_AWAY)
+def test_what_cannot_be_applied_can_still_be_taken_away(name: str) -> None:
+    """Whatever else is wrong with a file, its VNI says whose things they are; without a file the host must."""
+    said, whose = TAKEN_AWAY[name]
+    assert preflight.marks("a", data_of(said)) == whose
+
+
+def test_a_number_that_can_be_nobodys_is_refused() -> None:
+    """Something else would be taken away."""
+    with pytest.raises(InventoryError, match=r"a: `net_conf: Backend.VNI` is 0; it must be a VXLAN network identifier"):
+        preflight.marks("a", data_of({"net_conf": {"Backend": {"VNI": 0}}}))
+    with pytest.raises(InventoryError, match="a: `vni` is '5'; it must be a VXLAN network identifier"):
+        preflight.marks("a", data_of({"vni": "5"}))
+
+
+def data_of(said: Mapping[str, object]) -> HostData:
+    """Make pyinfra's own data of a host."""
+    inventory = Inventory((["a"], dict(said)))  # type: ignore[no-untyped-call]  # pyinfra's own
+    return inventory.get_host("a").data
+
+
+def test_a_host_tells_whose_things_it_has() -> None:
+    """By its tables, for a teardown that nobody tells: one cluster's, or several's."""
+    of_five, of_one = (
+        running(read({"Network": NETWORK, "Backend": {"Type": "vxlan", "VNI": number}}, ["a"]), "a")
+        for number in (5, 1)
+    )
+    assert (clusters(State()), clusters(of_five), clusters(of_one)) == (set(), {Marks(5)}, {Marks(1)})
+    assert clusters(of_five | of_one) == {Marks(1), Marks(5)}
 
 
 def test_subnets_are_allotted_in_the_inventorys_order_around_those_that_are_given() -> None:
@@ -307,6 +465,19 @@ def test_another_mode_than_the_file_says_is_refused() -> None:
         modes.wanted(host_gw, cluster, cluster.nodes[0])
     with pytest.raises(ClusterError, match="a: `net_conf` is missing; give it as group data"):
         modes.wanted(net_conf, replace(cluster, mode=""), cluster.nodes[0])
+
+
+def test_an_uplink_that_carries_less_than_is_assumed_is_told() -> None:
+    """Where a file says no MTU, and podnet takes 1500; group data may say another one."""
+    few = Nic("eth0", 1400, "0a:00:00:00:00:01")
+    for more, words in (
+        ({}, "`underlay_mtu` is 1500 (Backend.MTU in `net_conf`, or group data, or else 1500), but eth0 has an MTU"),
+        ({"underlay_mtu": 1400}, ""),
+    ):
+        of = read({"Network": NETWORK, "Backend": {"Type": "vxlan", "MTU": 0}}, ["a"], **more)
+        have = State(links=frozenset({few}), addresses=frozenset({Address("eth0", of.nodes[0].address)}))
+        told = [line for line in obstacles(modes.wanted(net_conf, of, of.nodes[0]), have, of, "a") if "mtu" in line]
+        assert [line.startswith(words) for line in told] == ([True] if words else [])
 
 
 def test_a_host_that_runs_with_another_subnet_is_not_renumbered() -> None:

@@ -1,13 +1,14 @@
 """What on a host stands in the way is found before anything is changed, and told with a way out."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
 from podnet import modes
 from podnet.batch import sections
-from podnet.modes import proxy_arp, vxlan
+from podnet.marks import FIRST, Marks
+from podnet.modes import macvlan, proxy_arp, vxlan
 from podnet.obstacles import obstacles
 from podnet.plan import plan
 from podnet.state import Address, Bridge, Nic, Port, State, Veth, Vxlan
@@ -157,18 +158,18 @@ def test_an_uplink_whose_address_is_leased_is_no_obstacle() -> None:
     assert found(kernel) == []
 
 
-def applied(want: State) -> Kernel:
+def applied(want: State, mine: Marks = FIRST) -> Kernel:
     """Return a host that holds this."""
     kernel = host()
-    for section in sections(plan(want, kernel.see(want))):
+    for section in sections(plan(want, kernel.see(want), mine)):
         kernel.run(section)
     return kernel
 
 
-def plugged(kernel: Kernel) -> None:
+def plugged(kernel: Kernel, bridge: str = "cni0") -> None:
     """Put a container of somebody else's beside the pods, as the CNI plugin bridge does."""
     kernel.add_link(Veth("veth01234567", 1450, "", "02:00:00:00:00:09", alias=""))
-    kernel.put("ports", Port("veth01234567", "cni0", hairpin=True))
+    kernel.put("ports", Port("veth01234567", bridge, hairpin=True))
 
 
 def test_containers_of_others_keep_the_bridge_that_they_hang_on() -> None:
@@ -179,7 +180,28 @@ def test_containers_of_others_keep_the_bridge_that_they_hang_on() -> None:
     for want in (State(), modes.wanted(proxy_arp, CLUSTER, CLUSTER.node("node1"))):
         (reason,) = obstacles(want, kernel.see(want), None, "node1")
         assert reason.startswith("cni0 would be removed, and veth01234567 would be cut off, which podnet did not make")
+        assert "cni_pods" not in reason
         assert obstacles(want, kernel.see(want), None, "node1", cut_off=True) == []
+
+
+def test_who_runs_in_a_pod_keeps_it() -> None:
+    """A container that was started inside, or a server: a teardown, and an apply without the pod, name it."""
+    want = modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1"))
+    inside = {"podnet-pod1": ("nginx (4711)",), "podnet7-pod1": ("nc (12)",)}
+    have = replace(applied(want).see(want), running=inside)
+    assert obstacles(want, have, CLUSTER, "node1") == []
+    fewer = replace(want, pods={"podnet-pod2": want.pods["podnet-pod2"]})
+    for gone in (State(), fewer):
+        (reason,) = obstacles(gone, have, None, "node1")
+        assert reason == (
+            "the pod podnet-pod1 would be removed, and nginx (4711) would be cut off, which podnet did not start: "
+            "somebody's container or server; end that first (ip netns pids podnet-pod1), or say `cut_off: True` as "
+            "data of this host"
+        )
+        assert obstacles(gone, have, None, "node1", cut_off=True) == []
+    crowd = replace(have, running={"podnet-pod1": tuple(f"nginx ({i})" for i in range(9))})
+    (reason,) = obstacles(State(), crowd, None, "node1")
+    assert "and nginx (0), nginx (1), nginx (2), nginx (3), nginx (4) and 4 more would be cut off" in reason
 
 
 def test_containers_of_others_keep_the_way_that_they_hang_on() -> None:
@@ -192,3 +214,79 @@ def test_containers_of_others_keep_the_way_that_they_hang_on() -> None:
     assert obstacles(want, kernel.see(want), CLUSTER, "node1") == []
     (reason,) = obstacles(State(), kernel.see(State()), None, "node1")
     assert reason.startswith("the way to 10.244.1.0/24 would be removed, and veth01234567 would be cut off")
+
+
+def test_a_teardown_looks_after_the_cluster_that_it_takes_away() -> None:
+    """On a host of two, containers of the other one hinder nobody, and its own are not cut off unasked."""
+    seventh = replace(CLUSTER, vni=7)
+    kernel = applied(modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1")))
+    plugged(kernel)
+    assert obstacles(State(), kernel.see(State()), None, "node1", seventh.marks) == []
+    want = modes.wanted(vxlan, seventh, seventh.node("node1"))
+    kernel = applied(want, seventh.marks)
+    plugged(kernel, "cni.7")
+    assert obstacles(State(), kernel.see(State()), None, "node1") == []
+    (reason,) = obstacles(State(), kernel.see(State()), None, "node1", seventh.marks)
+    assert reason.startswith("cni.7 would be removed, and veth01234567 would be cut off")
+
+
+def test_the_inventorys_word_holds_wherever_the_cluster_is_given() -> None:
+    """Keys are looked after by the same rules as what follows, and so is a deploy of one's own."""
+    me = replace(CLUSTER.node("node1"), cut_off=True)
+    allowed = replace(CLUSTER, nodes=(me, *CLUSTER.nodes[1:]))
+    kernel = applied(modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1")))
+    plugged(kernel)
+    want = modes.wanted(proxy_arp, CLUSTER, CLUSTER.node("node1"))
+    assert any("would be cut off" in line for line in obstacles(want, kernel.see(want), CLUSTER, "node1"))
+    assert obstacles(want, kernel.see(want), allowed, "node1") == []
+
+
+def test_cables_that_lose_their_way_are_told_once_and_may_be_cut_off() -> None:
+    """In another subnet the plugin ptp's old gateway is nobody's network that would be in the way."""
+    kernel = applied(modes.wanted(proxy_arp, CLUSTER, CLUSTER.node("node1")))
+    kernel.add_link(Veth("veth01234567", 1500, "", "02:00:00:00:00:09", alias=""))
+    kernel.put("addresses", Address("veth01234567", IPv4Interface("10.244.1.1/32")))
+    me = replace(CLUSTER.node("node1"), pod_subnet=IPv4Network("10.244.9.0/24"), pods=())
+    moved = replace(CLUSTER, nodes=(me, *CLUSTER.nodes[1:]))
+    want = modes.wanted(proxy_arp, moved, me)
+    (reason,) = obstacles(want, kernel.see(want), moved, "node1")
+    assert reason.startswith("the way to 10.244.1.0/24 would be removed, and veth01234567 would be cut off")
+    assert obstacles(want, kernel.see(want), moved, "node1", cut_off=True) == []
+    kernel.put("addresses", Address("veth01234567", IPv4Interface("10.244.2.1/32")))
+    (reason,) = obstacles(want, kernel.see(want), moved, "node1", cut_off=True)
+    assert "overlaps 10.244.2.1/32 of the device veth01234567" in reason
+
+
+WEB = "/var/lib/cni/podnet/podnet-pods_cni.web-eth0"
+
+
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_what_podnet_has_attached_is_detached_before_the_list_goes(*, cut_off: bool) -> None:
+    """After a boot nothing hangs any more, but what is kept for DEL would stay for ever; another list is none's end."""
+    kernel = applied(modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1")))
+    kernel.folders |= {WEB, "/var/lib/cni/podnet/podnet7-c1-eth0"}
+    for mode in (None, macvlan):
+        want = modes.wanted(mode, CLUSTER, CLUSTER.node("node1")) if mode else State()
+        (reason,) = obstacles(want, kernel.see(want), None, "node1", cut_off=cut_off)
+        assert reason == (
+            "podnet has attached what is kept in /var/lib/cni/podnet: podnet-pods_cni.web-eth0; detach that first: "
+            "those of `cni_pods` by deploys/pods_cni.py, once the inventory names none, others by cni.detach "
+            "(docs/cni.md)"
+        )
+    for stays in (vxlan, proxy_arp):
+        want = modes.wanted(stays, CLUSTER, CLUSTER.node("node1"))
+        assert obstacles(want, kernel.see(want), None, "node1") == []
+
+
+def test_what_podnet_has_attached_is_not_said_to_be_somebodys() -> None:
+    """Nobody can tell its cables from others', so that both are named, each with its way out."""
+    kernel = applied(modes.wanted(vxlan, CLUSTER, CLUSTER.node("node1")))
+    plugged(kernel)
+    kernel.folders |= {WEB}
+    want = modes.wanted(proxy_arp, CLUSTER, CLUSTER.node("node1"))
+    (reason,) = obstacles(want, kernel.see(want), None, "node1")
+    assert reason == (
+        "cni0 would be removed, and veth01234567 would be cut off: what podnet has attached, or somebody's containers "
+        "or VMs; detach the former (those of `cni_pods` by deploys/pods_cni.py, once the inventory names none, others "
+        "by cni.detach) and remove the latter first, or say `cut_off: True` as data of this host"
+    )

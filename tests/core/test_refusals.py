@@ -196,6 +196,10 @@ REFUSALS: list[tuple[str, str, object, str]] = [
     (ALL, "wireguard_port", 0, PORT),
     (ALL, "wireguard_port", 65536, PORT),
     (ALL, "wireguard_port", "51820", PORT),
+    ("node3", "wireguard_keepalive", 25, "node1 has 0; give it once"),
+    (ALL, "wireguard_keepalive", 65536, "it must be seconds, 0 for never, a whole number from 0 to 65535"),
+    (ALL, "wireguard_keepalive", -1, "it must be seconds, 0 for never"),
+    (ALL, "wireguard_keepalive", "25", "it must be seconds, 0 for never"),
     ("node3", "underlay_mtu", 9000, "node1 has 1500; give it once"),
     ("node3", "underlay_mtu", MISSING, "missing, but node1 has it"),
     (ALL, "underlay_mtu", 0, MTU),
@@ -218,6 +222,8 @@ REFUSALS: list[tuple[str, str, object, str]] = [
     (ALL, "bridge_netfilter", None, "it must be True or False"),
     ("node3", "checksum_offload", False, "node1 has True; give it once"),
     (ALL, "checksum_offload", "off", "it must be True or False"),
+    ("node3", "subnet_env", True, "missing, but node3 has it"),
+    (ALL, "subnet_env", "yes", "it must be True or False: whether /run/flannel/subnet.env is this cluster's"),
 ]
 
 BAD_NAMES = (
@@ -264,9 +270,13 @@ GOOD: list[tuple[str, str, object]] = [
     (ALL, "udp_port", MISSING),
     (ALL, "udp_port", 65535),
     (ALL, "wireguard_port", MISSING),
+    (ALL, "wireguard_keepalive", MISSING),
+    (ALL, "wireguard_keepalive", 65535),
     (ALL, "wireguard_port", 1),
     (ALL, "bridge_netfilter", MISSING),
     (ALL, "bridge_netfilter", False),
+    (ALL, "subnet_env", True),
+    (ALL, "subnet_env", False),
     (ALL, "checksum_offload", MISSING),
     (ALL, "checksum_offload", False),
 ]

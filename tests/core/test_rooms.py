@@ -59,9 +59,10 @@ PUBLIC = [
 ] + [importlib.import_module(f"podnet.{path.stem}") for path in CORE if path.parent.name == "podnet"]
 FACTS_READ = sorted(path.stem for path in (ROOT / "facts").glob("*.py") if path.stem not in {"__init__", "reading"})
 SHARED = {"writing", "telling", "ending"}  # what operations have in common
-CAPABILITIES = {"kinds"}  # what a kernel can do, which nobody writes
+CAPABILITIES = {"kinds", "processes"}  # what a kernel can do, and who runs on it, which nobody writes
 BESIDE_MODES = {"rules", "cni"}  # what deploys may say, and no mode does
-TABLES_READ = sorted(set(FACTS_READ) - CAPABILITIES)
+APPLIES_OWN = {"reservations"}  # what only a whole host's apply can keep: the next one releases any other, or a boot
+TABLES_READ = sorted(set(FACTS_READ) - CAPABILITIES - APPLIES_OWN)
 KINDS = {kind.KIND for kind in vars(types).values() if isinstance(kind, type) and issubclass(kind, types.Device)}
 
 
@@ -153,7 +154,7 @@ def test_what_is_written_is_read_under_the_same_name() -> None:
 
 def test_every_table_of_a_state_is_read_by_a_file_of_its_name() -> None:
     """podnet.state, facts/ and operations/ share their words."""
-    assert set(TABLES_READ) == {*TABLES, *BESIDE_MODES, "pods", "keys", "node"}
+    assert {*TABLES_READ, *APPLIES_OWN} == {*TABLES, *BESIDE_MODES, "pods", "keys", "node"}
 
 
 def operations_of(module: ModuleType) -> Iterator[tuple[str, object]]:

@@ -64,12 +64,11 @@ def test_reading_an_inventory_is_twice_the_work_for_twice_the_hosts() -> None:
 
 
 def begun(count: int) -> Inventory:
-    """Have pyinfra begin with so many hosts, one of which has a longer name, checked as its command line does."""
+    """Have pyinfra begin with so many hosts, one of which has a longer name, as its command line does."""
     hosts = {"longest-of-all": {}, **inventory(count)}
     said = Inventory(([*hosts.items()], {}))  # type: ignore[no-untyped-call]  # pyinfra's own
-    state = Run()  # type: ignore[no-untyped-call]  # pyinfra's own
     with preflight.measured_once(said):
-        state.init(said, Config())
+        Run().init(said, Config())  # type: ignore[no-untyped-call]  # pyinfra's own
     return said
 
 

@@ -257,7 +257,7 @@ CHANGE: list[tuple[Item, Item, list[str]]] = [
     (FouPort(8285, ipproto=41), FouPort(8285), ["fou del port 8285", "fou add port 8285 ipproto 4"]),
     (replace(NIC, mtu=1500, up=False), NIC, ["link set eth0 mtu 1450 up"]),
     (
-        replace(PEER, endpoint=None, allowed=(), options=("persistent-keepalive", "preshared-key")),
+        replace(PEER, endpoint=None, allowed=(), keepalive=9, options=("preshared-key",)),
         PEER,
         [
             (
@@ -265,6 +265,11 @@ CHANGE: list[tuple[Item, Item, list[str]]] = [
                 "preshared-key /dev/null"
             )
         ],
+    ),
+    (
+        replace(PEER, keepalive=9),
+        replace(PEER, keepalive=25),
+        ["peer key-of-node2 endpoint 192.168.56.12:51820 allowed-ips 10.244.2.0/24 persistent-keepalive 25"],
     ),
     (
         Port("veth0", "br0", hairpin=True),

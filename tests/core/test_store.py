@@ -270,3 +270,18 @@ def test_an_exhausted_subnet_is_told_by_node_and_subnet(pods: int, boxes: int, *
     )
     told = [line for line in obstacles(want, kernel.see(want), of, "node1") if "exhausted" in line]
     assert told == ([reason] if full else [])
+
+
+def test_what_a_failing_power_has_left_goes_with_the_last_of_ours(tmp_path: Path) -> None:
+    """A file without a word names nobody: as long as pods have addresses it is left alone, it may be a user's."""
+    kernel = applied(WANT)
+    nobody = Reservation("podnet", IPv4Address("10.244.1.9"), "", "")
+    kernel.put("reservations", nobody)
+    assert apply(kernel, WANT) == []
+    assert nobody in kernel.tables["reservations"]
+    apply(kernel, State())
+    assert kernel.tables["reservations"] == []
+    put(tmp_path)
+    (tmp_path / "podnet" / "10.244.1.9").touch()
+    assert run(tmp_path, todo(set(), set(seen(tmp_path)))).returncode == 0
+    assert [*tmp_path.iterdir()] == []

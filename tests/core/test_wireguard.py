@@ -119,6 +119,25 @@ def test_a_new_key_of_a_node_is_told_before_the_old_one_goes() -> None:
     ]
 
 
+def test_a_keepalive_is_given_to_every_peer_and_taken_away() -> None:
+    """In the words of wg(8); what somebody else has set is mended."""
+    of = cluster(wireguard_keepalive=25)
+    want = keys.resolve(replace(modes.wanted(wireguard, of, of.node("node1")), files=frozenset()), TOLD, State())
+    assert {item.keepalive for item in want.peers} == {25}
+    told = "endpoint 192.168.56.1{}:51820 allowed-ips 10.244.{}.0/24 persistent-keepalive {}"
+    for wanted, seconds in ((want, "25"), (WHOLE, "off")):
+        have = replace(WHOLE if wanted is want else want, keys=SEEN.keys)
+        assert commands(wanted, have) == [
+            Section(
+                "wg set flannel-wg",
+                tuple(sorted(f"peer {TOLD[f'node{i}']} {told.format(i, i, seconds)}" for i in (2, 3))),
+                further=True,
+            )
+        ]
+    (said, _) = differences(WHOLE, replace(want, keys=SEEN.keys))
+    assert said.endswith("keepalive is 25, and should be 0")
+
+
 def test_a_private_key_that_is_not_the_files_is_replaced() -> None:
     """The file is the truth: a key is changed by removing it."""
     (link,) = (link for link in WHOLE.links if isinstance(link, Wireguard))
@@ -198,7 +217,7 @@ def test_peers_are_read_as_wg_prints_them() -> None:
     assert peers.parse(SAMPLE) == {
         WgPeer(DEV, "TqHbonIwOs8Gavu49OQXpiRk5ewjjJHn3ZjWYVoSG2U=", "192.168.56.13:51820", ("10.244.3.0/24",)),
         WgPeer(DEV, "gx4y1cXIO+cFiyN5QgFXC5ubt08fd350CrOd/DNTcA8=", "192.168.56.12:51820", ("10.244.2.0/24",)),
-        replace(other, options=("persistent-keepalive", "preshared-key")),
+        replace(other, keepalive=25, options=("preshared-key",)),
     }
 
 

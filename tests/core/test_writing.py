@@ -2,13 +2,15 @@
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pyinfra.connectors.util import CommandOutput, OutputLine
+from pyinfra.context import ctx_host
 
 from podnet.batch import sections
 from podnet.modes import vxlan
-from podnet.operations.writing import MARK, explain, script
+from podnet.operations.writing import MARK, explain, mention, script
 from podnet.plan import plan
 from podnet.section import Section
 from tests.core.examples import cluster
@@ -94,3 +96,17 @@ def test_a_script_whose_end_is_missing_runs_nothing(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == [], whole[:end]
     subprocess.run(["sh"], input=whole, capture_output=True, text=True, check=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["begun", "said"]
+
+
+class Run:
+    """A run of pyinfra, by which what was mentioned is remembered."""
+
+
+def test_what_was_mentioned_while_looking_is_not_repeated() -> None:
+    """Without `-y` an operation is begun twice, before the prompt and after; other hosts and runs say it."""
+    said: list[str] = []
+    first, second = Run(), Run()
+    for name, run in (("node1", first), ("node1", first), ("node2", first), ("node1", second)):
+        with ctx_host.use(SimpleNamespace(name=name, state=run, log=said.append)):
+            mention(f"pod1 of {name} has another address")
+    assert said == [f"pod1 of {name} has another address" for name in ("node1", "node2", "node1")]

@@ -14,14 +14,23 @@ from typing import Any
 PAGE = Path(__file__).parents[2] / "docs" / "cni.md"
 BEGIN, END = "<!-- differences: python -m tests.lab.equivalence -->\n", "<!-- end of differences -->\n"
 
-TABLES = ("link show", "addr show", "route show table all", "-6 route show table all", "neigh show", "rule show")
+TABLES = (
+    "ip -d -j link show",
+    "ip -d -j addr show",
+    "ip -d -j route show table all",
+    "ip -d -j -6 route show table all",
+    "ip -d -j neigh show",
+    "ip -d -j neigh show proxy",
+    "ip -d -j rule show",
+    "bridge -d -j fdb show",
+)
 SETTINGS = "ipv4/conf ipv4/neigh ipv4/ip_forward ipv6/conf ipv6/neigh bridge"
 SCRIPT = f"""
 for space in host pod; do
   if [ $space = pod ]; then in="ip netns exec $1"; else in=; fi
   for table in {" ".join(f"'{table}'" for table in TABLES)}; do
     echo "== $space $table"
-    $in ip -d -j $table
+    $in $table
   done
   echo "== $space sysctl"
   $in sh -ec 'cd /proc/sys/net; for i in {SETTINGS}; do
@@ -33,6 +42,8 @@ done
 
 GIVEN = re.compile(r"(ifindex|link_index|link_netnsid|_timer)$")
 """What the kernel gives to each device in turn, or counts down."""
+SOLICITED = "33:33:ff:"
+"""How the groups begin in which an IPv6 neighbour is asked for, by the end of its address."""
 ABSENT = "—"
 
 
@@ -175,20 +186,23 @@ def read(text: str) -> dict[str, dict[str, str]]:
     text = text.replace(cable, "cable")
     chunks = [part.partition("\n") for part in re.split(r"^== ", text, flags=re.MULTILINE)[1:]]
     names: dict[str, str] = {}
+    macs: dict[str, str] = {}
     for heading, _, body in chunks:
         space, _, table = heading.partition(" ")
-        if table == "link show":
+        if table == "ip -d -j link show":
             names |= {
                 word: f"{space}-{link['ifname']}" for link in json.loads(body) for word in _derived(link["address"])
             }
+            macs |= {link["address"]: f"{space}-{link['ifname']}" for link in json.loads(body)}
     found: dict[str, dict[str, str]] = {}
     for heading, _, body in chunks:
         space, _, table = heading.partition(" ")
         for key, attributes in _entries(table, body):
             if [space, key[0], key[-1]] == ["host", "neigh", "eth0"]:
                 continue  # whom the host itself has talked to
-            told = {name: names.get(value, value) for name, value in attributes.items()}
-            found[" ".join([space, *(names.get(word, word) for word in key)])] = told
+            known = macs if key[0] == "fdb" else names
+            told = {name: known.get(value, value) for name, value in attributes.items()}
+            found[" ".join([space, *(known.get(word, word) for word in key)])] = told
     return found
 
 
@@ -207,18 +221,27 @@ def _entries(table: str, body: str) -> Iterator[tuple[list[str], dict[str, str]]
             yield ["sysctl", path], {"": value}
         return
     for entry in filter(None, json.loads(body.strip() or "[]")):
-        if table == "link show":
+        if "link" in table:
             yield ["link", entry["ifname"]], dict(_flat("", entry))
-        elif table == "addr show":
+        elif "addr" in table:
             for item in entry["addr_info"]:
                 yield ["addr", entry["ifname"], item["local"]], dict(_flat("", item))
         elif "route" in table:
             words = [entry.get("table", "main"), entry["type"], entry["dst"], entry.get("dev", "")]
             yield ["route", *filter(None, words)], dict(_flat("", entry))
-        elif table == "neigh show":
-            yield ["neigh", entry["dst"], entry["dev"]], dict(_flat("", entry))
+        elif "neigh" in table:
+            yield ["proxy" if "proxy" in table else "neigh", entry["dst"], entry["dev"]], dict(_flat("", entry))
+        elif "fdb" in table:
+            yield from _permanent(entry)
         else:
             yield ["rule", str(entry["priority"])], dict(_flat("", entry))
+
+
+def _permanent(entry: dict[str, Any]) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Leave out what a bridge has learnt, which is of the moment, and the groups that the kernel makes of addresses."""
+    if entry.get("state") in {"permanent", "static"} and not entry["mac"].startswith(SOLICITED):
+        words = [entry["mac"], entry["ifname"], entry.get("master", ""), str(entry.get("vlan", ""))]
+        yield ["fdb", *filter(None, [*words, *entry.get("flags", [])])], {}
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:

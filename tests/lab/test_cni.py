@@ -82,6 +82,27 @@ def test_a_container_is_not_cut_off_unless_it_may_be(at: At, mode: str) -> None:
     called(at, "node1", "DEL", "box")
 
 
+def test_who_runs_in_a_pod_is_not_cut_off_unless_it_may_be(at: At) -> None:
+    """Neither by a teardown nor by an apply without the pod, which name it; other hosts are done with."""
+    at.into("vxlan")
+    at.sh("node1", "systemd-run --quiet --unit=inside ip netns exec podnet-pod1 sleep infinity")
+    inside = "cat /proc/$(ip netns pids podnet-pod1)/comm; ip netns pids podnet-pod1"
+    until(lambda: at.try_sh("node1", inside).out.startswith("sleep\n"), 10, "sleep runs in the pod")
+    _, pid = at.sh("node1", inside).split()
+    words = f"the pod podnet-pod1 would be removed, and sleep ({pid}) would be cut off, which podnet did not start"
+    assert at.into("vxlan").unchanged == ALL
+    without = at.apply(inventory=asking(at, ["pod2"]))
+    assert without.failed == {"node1"}
+    assert words in without.log
+    refused = at.apply("deploys/teardown.py")
+    assert refused.failed == {"node1"}
+    assert words in refused.log
+    assert at.differences("node1") == []
+    assert at.apply("deploys/teardown.py", "--data", "cut_off=true").code == 0
+    at.sh("node1", "kill -0 $(systemctl show --property=MainPID --value inside); systemctl stop inside")
+    assert at.sh("node1", "ip netns") == ""
+
+
 CROWD, MORE, PARALLEL = 200, 40, 16
 PODS = {"pod1": "10.244.1.2", "pod2": "10.244.1.3", **{f"late{i}": f"10.244.1.{i}" for i in range(237, 255)}}
 ROOM = 253
@@ -95,23 +116,68 @@ def asking(at: At, pods: object) -> Path:
     return path
 
 
-def crowd(at: At, first: int, last: int) -> str:
-    """Make namespaces, and spell how the plugin bridge adds them, many at once, and names those that it cannot add."""
+CALLED = "CNI_CONTAINERID={} CNI_NETNS=/run/netns/{} CNI_IFNAME=eth0 CNI_PATH=/usr/lib/cni"
+ADDING = (
+    f"CNI_COMMAND=ADD {CALLED} /run/crowd/plugin </run/crowd/conf >/run/crowd/{{}} || echo {{}} $(cat /run/crowd/{{}})"
+)
+DELETING = f"CNI_COMMAND=DEL {CALLED} /run/crowd/plugin </run/crowd/conf"
+
+
+def crowd(at: At, first: int, last: int, does: str = ADDING) -> str:
+    """Make namespaces, and spell how the list's plugin adds them, many at once, and names those that it cannot add."""
     conflist = json.loads(at.sh("node1", f"cat {FIRST.place(CONFLIST)}"))
     conf = {"cniVersion": conflist["cniVersion"], "name": conflist["name"], **conflist["plugins"][0]}
-    add = (
-        "CNI_COMMAND=ADD CNI_CONTAINERID={} CNI_NETNS=/run/netns/{} CNI_IFNAME=eth0 CNI_PATH=/usr/lib/cni "
-        "/usr/lib/cni/bridge </run/crowd/conf >/run/crowd/{} || echo {} $(cat /run/crowd/{})"
+    at.sh(
+        "node1",
+        f"mkdir -p /run/crowd; cat >/run/crowd/conf <<'CONF'\n{json.dumps(conf)}\nCONF\n"
+        f"ln -sf /usr/lib/cni/{conf['type']} /run/crowd/plugin\n"
+        f"for i in $(seq {first} {last}); do if [ ! -e /run/netns/crowd$i ]; then ip netns add crowd$i; fi; done",
     )
-    at.sh("node1", f"mkdir -p /run/crowd; cat >/run/crowd/conf <<'CONF'\n{json.dumps(conf)}\nCONF")
-    at.sh("node1", f"for i in $(seq {first} {last}); do ip netns add crowd$i; done")
-    return f"seq -f crowd%g {first} {last} | xargs -P {PARALLEL} -I '{{}}' sh -c '{add}'"
+    return f"seq -f crowd%g {first} {last} | xargs -P {PARALLEL} -I '{{}}' sh -c '{does}'"
+
+
+AMID = 20
+"""How many containers have their addresses before podnet's pods get theirs."""
+AT_ONCE = f"""
+exec 9>/run/crowd/gate
+flock 9
+mkdir /run/crowd/ready
+for i in $(seq {CROWD}); do
+  {{
+    : >/run/crowd/ready/$i
+    export CNI_COMMAND=ADD {CALLED.replace("{}", "crowd$i")}
+    said=/run/crowd/crowd$i
+    flock -F -s /run/crowd/gate /run/crowd/plugin </run/crowd/conf >$said || echo crowd$i $(cat $said)
+  }} 9>&- &
+done
+timeout 60 sh -c 'until [ -e /run/crowd/open ]; do sleep 0.01; done'
+exec 9>&-
+wait
+"""
+"""Have all plugins of the crowd wait in front of a gate, and open it to all of them at once."""
+OPENING = f"""cat >/usr/local/bin/flock <<'FLOCK'
+#!/bin/sh
+if [ "$1" = -w ] && [ ! -e /run/crowd/open ]; then
+  touch /run/crowd/open
+  timeout 60 sh -c 'until [ "$(ls {STORE} | grep -c "^10[.]")" -ge {2 + AMID} ]; do sleep 0.01; done'
+fi
+exec /usr/bin/flock "$@"
+FLOCK
+chmod +x /usr/local/bin/flock
+"""
+"""Have podnet's apply open it, when it is about to reserve its pods' addresses, and come amid the crowd."""
 
 
 def addresses(at: At, netns: str) -> list[str]:
     """Ask every namespace of such a name on the first host for the addresses that it really has."""
-    said = at.sh("node1", f"for path in /run/netns/{netns}*; do ip -n ${{path##*/}} -4 -o addr show eth0; done")
+    said = at.sh("node1", f"for path in /run/netns/{netns}*; do ip -n ${{path##*/}} -4 -o addr show scope global; done")
     return [line.split()[3].partition("/")[0] for line in said.splitlines()]
+
+
+def times(at: At, files: str) -> dict[str, float]:
+    """Return when files on the first host were written last."""
+    said = at.sh("node1", f"stat -c '%.9Y %n' {files}")
+    return {Path(path).name: float(time) for time, _, path in (line.partition(" ") for line in said.splitlines())}
 
 
 @pytest.fixture
@@ -120,18 +186,35 @@ def crowded(at: At) -> Iterator[At]:
     at.into("vxlan")
     yield at
     at.sh("node1", "for path in /run/netns/crowd*; do ip netns del ${path##*/}; done; rm -r /run/crowd")
+    at.sh("node1", "rm -f /usr/local/bin/flock")
     at.into("teardown")
     at.sh("node1", f"rm -r {STORE}")
 
 
-def test_no_address_is_given_twice_by_plugins_and_podnet_at_once(crowded: At) -> None:
+@pytest.mark.parametrize(("within", "plugin"), [("vxlan", "bridge"), ("proxy_arp", "ptp")])
+def test_no_address_is_given_twice_by_plugins_and_podnet_at_once(crowded: At, within: str, plugin: str) -> None:
     """200 containers come while 18 pods do; further ones get what is left. What is refused changes nothing."""
-    at, adding = crowded, crowd(crowded, 1, CROWD)
+    at = crowded
+    at.into(within)
+    deploy = f"deploys/{within}.py"
+    crowd(at, 1, CROWD)
+    assert at.sh("node1", "readlink /run/crowd/plugin").strip() == f"/usr/lib/cni/{plugin}"
+    at.sh("node1", OPENING)
     with ThreadPoolExecutor() as threads:
-        plugins = threads.submit(at.sh, "node1", adding)
-        applied = threads.submit(at.apply, inventory=asking(at, PODS))
+        plugins = threads.submit(at.sh, "node1", AT_ONCE)
+        wait = f"timeout 60 sh -c 'until [ $(ls /run/crowd/ready | wc -l) = {CROWD} ]; do sleep 0.05; done'"
+        until(lambda: at.try_sh("node1", wait).code == 0, 60, "all plugins wait in front of the gate")
+        applied = threads.submit(at.apply, deploy, inventory=asking(at, PODS))
         assert plugins.result() == ""
         assert applied.result().code == 0, applied.result().log
+    opened = times(at, "/run/crowd/open")["open"]
+    added = times(at, "/run/crowd/crowd[0-9]*")
+    given = times(at, f"{STORE}/10.*")
+    late = [given.pop(address) for pod, address in PODS.items() if pod.startswith("late")]
+    assert len(added) == CROWD
+    assert opened < min(added.values())
+    assert len([time for time in given.values() if opened < time < min(late)]) >= AMID
+    assert len([time for time in given.values() if max(late) < time]) >= AMID
     left_out = at.sh("node1", crowd(at, CROWD + 1, CROWD + MORE)).splitlines()
     assert len(left_out) == CROWD + MORE + len(PODS) - ROOM
     assert all("no IP addresses available in range set" in line for line in left_out)
@@ -139,11 +222,15 @@ def test_no_address_is_given_twice_by_plugins_and_podnet_at_once(crowded: At) ->
     assert sorted(pods) == sorted(PODS.values())
     assert len(pods + containers) == len({*pods, *containers}) == ROOM
     before = at.sh("node1", f"ls -l {STORE}; ip -4 -o addr; ip netns")
-    refused = at.apply(inventory=asking(at, {**PODS, "web": "10.244.1.50"}))
+    refused = at.apply(deploy, inventory=asking(at, {**PODS, "web": "10.244.1.50"}))
     assert refused.failed == {"node1"}
     assert "node1: pods are to have addresses that containers have: 10.244.1.50 (podnet-web) is the" in refused.log
     assert "node1: its `pod_subnet` 10.244.1.0/24 is exhausted: of its 253 addresses" in refused.log
     assert at.sh("node1", f"ls -l {STORE}; ip -4 -o addr; ip netns") == before
+    assert at.sh("node1", crowd(at, 1, CROWD + MORE, DELETING)) == ""
+    assert at.sh("node1", f"ls {STORE}").split() == sorted([*PODS.values(), "last_reserved_ip.0", "lock"])
+    at.into("teardown")
+    assert at.sh("node1", f"ls {STORE}").split() == ["last_reserved_ip.0", "lock"]
 
 
 def test_pods_that_are_only_counted_find_room_in_a_crowd(crowded: At) -> None:

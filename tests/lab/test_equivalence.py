@@ -31,13 +31,19 @@ def tables(at: At, host: str, netns: str) -> str:
     return at.sh(host, f"set {netns}{SCRIPT}")
 
 
-def by_podnet(at: At, mode: str, folder: Path) -> str:
-    """Have podnet make a pod on the first host, alone; return what its kernel says."""
+def alone(at: At, folder: Path) -> Path:
+    """Write an inventory of the first host alone, with one pod."""
     own = folder / "own.py"
     own.write_text(
         f"import runpy\n_hosts, _data = runpy.run_path({str(at.inventory)!r})['nodes']\n"
         "_hosts[0][1]['pods'] = ['web']\nnodes = (_hosts[:1], _data)\n"
     )
+    return own
+
+
+def by_podnet(at: At, mode: str, folder: Path) -> str:
+    """Have podnet make a pod on the first host, alone; return what its kernel says."""
+    own = alone(at, folder)
     at.into(mode, inventory=own)
     said = tables(at, "node1", "podnet-web")
     at.into("teardown", inventory=own)
@@ -77,3 +83,38 @@ def test_a_pod_is_what_the_reference_plugins_make_but_for_what_the_docs_list(at:
     listed = {each.what: (each.podnet, each.plugins) for each in DELIBERATE[mode]}
     assert {what: pair for what, pair in found.items() if listed.get(what) != pair} == {}
     assert listed.keys() - found.keys() == set()
+
+
+BESIDES = {
+    "pod link eth0 mtu": "ip -n podnet-web link set eth0 mtu 1400",
+    "pod addr lo 10.9.9.9": "ip -n podnet-web addr add 10.9.9.9/32 dev lo",
+    "pod route main unicast 10.9.0.0/16 eth0": "ip -n podnet-web route add 10.9.0.0/16 via 10.244.1.1",
+    "pod neigh 10.244.1.77 eth0": "ip -n podnet-web neigh add 10.244.1.77 lladdr 02:00:00:00:00:07 dev eth0",
+    "pod rule 77": "ip -n podnet-web rule add from 10.244.1.2 lookup main priority 77",
+    "pod sysctl ipv4/conf/eth0/rp_filter": "ip netns exec podnet-web sysctl -q -w net.ipv4.conf.eth0.rp_filter=1",
+    "pod sysctl ipv4/neigh/eth0/retrans_time_ms": (
+        "ip netns exec podnet-web sysctl -q -w net.ipv4.neigh.eth0.retrans_time_ms=500"
+    ),
+    "host link cable linkinfo.info_slave_data.hairpin": "bridge link set dev $cable hairpin off",
+    "host link cable linkinfo.info_slave_data.learning": "bridge link set dev $cable learning off",
+    "host link cable linkinfo.info_slave_data.isolated": "bridge link set dev $cable isolated on",
+    "host link cni0 linkinfo.info_data.ageing_time": "ip link set cni0 type bridge ageing_time 1000",
+    "host fdb 02:00:00:00:00:08 cable cni0": "bridge fdb add 02:00:00:00:00:08 dev $cable master static",
+    "host proxy 10.244.1.99 cni0": "ip neigh add proxy 10.244.1.99 dev cni0",
+    "host sysctl ipv4/conf/cni0/send_redirects": "sysctl -q -w net.ipv4.conf.cni0.send_redirects=0",
+}
+"""What might differ as well, of every kind, and what makes it so."""
+
+
+def test_a_difference_that_no_list_explains_would_be_found(at: At, tmp_path: Path) -> None:
+    """Each by itself, under its own name: what is not compared would be equal for ever."""
+    own = alone(at, tmp_path)
+    at.into("bridge", inventory=own)
+    before = read(tables(at, "node1", "podnet-web"))
+    cable = at.sh("node1", "ls /sys/class/net/cni0/brif").strip()
+    at.sh("node1", f"cable={cable}\n" + "\n".join(BESIDES.values()))
+    found = compare(before, read(tables(at, "node1", "podnet-web")))
+    at.sh("node1", "sysctl -q -w net.ipv4.conf.cni0.send_redirects=1")
+    at.into("teardown", inventory=own)
+    assert BESIDES.keys() - found.keys() == set()
+    assert not found.keys() & {each.what for each in DELIBERATE["bridge"]}

@@ -287,6 +287,58 @@ def test_a_rule_that_leads_around_the_main_table_is_named(flannel: Place) -> Non
     assert flannel.observe(*TABLES).code == 0
 
 
+MORE = """
+ip link add cilium_vxlan type vxlan external dstport 8473
+ip link add vethA type veth peer name vethB
+ip link set vethA up; ip link set vethB up
+ip addr add 198.18.0.1 peer 198.18.0.2/32 dev vethA
+ip addr add 192.168.56.211/32 dev eth0 valid_lft 3000 preferred_lft 3000 noprefixroute
+ip route add 203.0.113.0/24 nexthop via 192.168.56.11 nexthop via 192.168.56.12
+ip nexthop add id 7 via 192.168.56.12 dev eth0; ip route add 203.0.114.0/24 nhid 7
+ip route add unreachable 203.0.116.0/24; ip route add throw 203.0.121.0/24 table 100
+ip route add 203.0.118.0/24 dev eth0 table 100 mtu lock 1400 advmss 1200
+ip rule add ipproto tcp dport 80 lookup 100 prio 52; ip rule add lookup main suppress_prefixlength 0 prio 54
+ip rule add from 203.0.113.0/24 goto 32766 prio 57; ip rule add oif vethB blackhole prio 60
+ip neigh add proxy 10.1.1.1 dev eth0
+bridge fdb add 02:00:00:00:00:ac dev cilium_vxlan dst 192.168.56.12 src_vni 100 vni 200 port 99
+nft -f - <<'NFT'
+table inet more {
+  set some { type ipv4_addr; flags interval; elements = { 10.9.0.0/16, 10.8.0.1-10.8.0.9 }; }
+  chain most { type filter hook forward priority 10; policy accept;
+    ct state vmap { established : accept, related : accept, invalid : drop }
+    ip saddr @some drop
+    ip saddr 10.8.0.1-10.8.0.9 drop
+    iifname { "a", "b*" } oifname != "c" drop
+    fib daddr type local drop
+    limit rate over 100000/second drop
+  }
+}
+NFT
+"""
+"""What a host may have beside its cluster: devices, routes, rules and filters that take none of pods' packets."""
+LESS = """
+nft delete table inet more
+ip neigh del proxy 10.1.1.1 dev eth0
+for prio in 52 54 57 60; do ip rule del prio $prio; done
+ip route flush table 100
+for to in 113 114 116; do ip route del 203.0.$to.0/24; done
+ip nexthop del id 7
+ip addr del 192.168.56.211/32 dev eth0
+ip link del vethA; ip link del cilium_vxlan
+"""
+
+
+def test_what_else_a_host_has_is_no_fault(flannel: Place) -> None:
+    """All of it is read, whoever made it; what might concern the pods is told."""
+    flannel.at.sh("node3", MORE)
+    done = flannel.observe()
+    flannel.at.sh("node3", LESS)
+    assert done.code == 0, done.said
+    told = "node3: firewall: most may drop what goes to pods of node1, by conditions that are not read here: "
+    assert told in done.out
+    assert "rule add priority 60 protocol unspec, action blackhole, oif vethB" in done.out
+
+
 def test_captures_show_both_ends_of_a_strangers_pair(flannel: Place) -> None:
     """On the device that leads to the pod, on the tunnel and on the uplink, of the first pair that fails."""
     flannel.at.sh("node2", "iptables -t raw -I PREROUTING -i flannel.1 -s 10.244.1.0/24 -j DROP")

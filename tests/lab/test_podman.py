@@ -93,6 +93,9 @@ def test_a_container_runs_in_a_pod_of_podnets_own(mixed: Mixed) -> None:
     run = "podman run --network ns:/run/netns/podnet-pod1 -v /etc/hostname:/index.html:ro"
     mixed.at.sh("node2", f"{run} -d --name inside busybox busybox httpd -f -h /")
     assert fetched(mixed.at, "node1", SHELLS["container"], f"http://{own}/") == "node2"
+    refused = mixed.at.apply("deploys/teardown.py", "--limit", "node2")
+    assert refused.code != 0
+    assert "the pod podnet-pod1 would be removed, and busybox (" in refused.log
     mixed.at.sh("node2", "podman rm -f -t 0 inside")
     assert mixed.at.differences("node2", mixed.mode) == []
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.at import Applied, At, run, until
+from tests.lab.busybox import IMPORT
 
 ALL = {"node1", "node2", "node3"}
 MODES = {"vxlan": (64, 1450), "host_gw": (64, 1500), "proxy_arp": (63, 1500)}
@@ -15,6 +16,8 @@ FAR = 62
 STORE = "/var/lib/cni/networks/podnet"
 KEPT, RESULTS = "/var/lib/cni/podnet", "/var/lib/cni/results"
 PODS = ("web", "db")
+IFLINK = "ip netns exec web cat /sys/class/net/eth0/iflink"
+"""The number of the host's end of a pod's cable."""
 DEPLOY = "deploys/pods_cni.py"
 
 
@@ -183,6 +186,22 @@ def test_after_a_reboot_the_next_run_makes_them_anew(vxlan_alone: At, tmp_path: 
     assert ttls(at, "node1", "web", [held["web"]]) == [str(FAR)]
 
 
+def test_a_teardown_is_refused_while_anything_is_kept(vxlan_alone: At, tmp_path: Path) -> None:
+    """After a reboot nothing hangs on the bridge any more, and what is kept would stay; nor may it be cut off."""
+    at = vxlan_alone
+    own = inventory(at, tmp_path, "web")
+    assert at.apply(DEPLOY, inventory=own).changed == ALL
+    at.reboot("node2")
+    at.back("node2")
+    refused = at.apply("deploys/teardown.py", "--limit", "node2", "--data", "cut_off=true", inventory=own)
+    assert refused.code != 0
+    assert f"podnet has attached what is kept in {KEPT}: podnet-pods_cni.web-eth0; detach that first" in refused.log
+    assert at.apply(DEPLOY).changed == ALL
+    assert at.apply("deploys/teardown.py", "--limit", "node2").changed == {"node2"}
+    assert at.sh("node2", f"ls {RESULTS} {KEPT} {STORE} 2>&1 | grep -e podnet- -e '^10[.]' || test $? = 1") == ""
+    at.into("vxlan")
+
+
 def test_another_modes_list_attaches_them_anew(vxlan_alone: At, tmp_path: Path) -> None:
     """Else they would keep the MTU of the mode that is gone."""
     at = vxlan_alone
@@ -224,6 +243,109 @@ def test_a_container_that_runs_is_attached_by_its_process(vxlan_alone: At, tmp_p
     at.sh("node1", "systemctl stop c1")
 
 
+def test_a_container_of_podmans_is_attached_while_it_runs(vxlan_alone: At, tmp_path: Path) -> None:
+    """One that podman has given no network: by its process, and by its whole id."""
+    at = vxlan_alone
+    run = "podman run -d --name c2 --network none busybox busybox httpd -f -h /"
+    container = at.sh("node1", f"{IMPORT} >/dev/null; {run}").strip()
+    pid = at.sh("node1", "podman inspect -f '{{.State.Pid}}' c2").strip()
+    call = f"attach(container={container!r}, netns='/proc/{pid}/ns/net')"
+    assert op(at, tmp_path, call).changed == {"node1"}
+    assert op(at, tmp_path, call).unchanged == {"node1"}
+    address = at.sh("node1", f"cd {STORE}; grep -l {container} 10.*").strip()
+    assert ttls(at, "node2", "podnet-pod1", [address]) == [str(FAR)]
+    assert at.sh("node1", "podman exec c2 busybox ip -o -4 addr show eth0").split()[3] == f"{address}/24"
+    refused = at.apply("deploys/teardown.py", "--limit", "node1")
+    assert refused.code != 0
+    assert "would be cut off: what podnet has attached, or somebody's containers or VMs; detach the f" in refused.log
+    at.sh("node1", "podman rm -f -t 0 c2")
+    assert op(at, tmp_path, f"detach(container={container!r})").changed == {"node1"}
+    assert at.sh("node1", f"cd {STORE}; grep -l {container} 10.* || test $? = 1") == ""
+
+
+DAMAGES = (
+    f"ip link del $(grep -lx $({IFLINK}) /sys/class/net/*/ifindex | cut -d / -f 5)",
+    "ip -n web addr del $(ip -n web -o -4 addr show eth0 | awk '{print $4}') dev eth0",
+    "ip netns del web",
+    f": >{KEPT}/podnet-pods_cni.web-eth0/of",
+    f"rm {KEPT}/podnet-pods_cni.web-eth0/of",
+    f": >{KEPT}/podnet-pods_cni.web-eth0/01-bridge",
+    f": >{RESULTS}/podnet-pods_cni.web-eth0",
+    f"for i in {KEPT}/podnet-pods_cni.web-eth0/* {RESULTS}/podnet-pods_cni.web-eth0; do : >$i; done",
+)
+"""The last as a failure of the power leaves files that were written just before."""
+
+
+def test_what_hands_and_failures_of_the_power_damage_is_mended(vxlan_alone: At, tmp_path: Path) -> None:
+    """By one run; a second one changes nothing, and nothing of the damaged one is left."""
+    at = vxlan_alone
+    own = inventory(at, tmp_path, "web")
+    assert at.apply(DEPLOY, inventory=own).changed == ALL
+    for damage in DAMAGES:
+        at.sh("node1", damage)
+        mended = at.apply(DEPLOY, inventory=own)
+        assert mended.changed == {"node1"}, (damage, mended.log)
+        assert at.apply(DEPLOY, inventory=own).unchanged == ALL, damage
+        (address,) = reserved(at, "node1")
+        assert ttls(at, "node2", "podnet-pod1", [address]) == [str(FAR)], damage
+        assert len(at.sh("node1", "ip -br link show master cni0").splitlines()) == 3, damage
+
+
+def test_files_of_others_that_are_damaged_stop_nobody_else(vxlan_alone: At, tmp_path: Path) -> None:
+    """Whether they say nothing, or nothing that is text; the list itself is told where it is needed, and mended."""
+    at = vxlan_alone
+    own = inventory(at, tmp_path, "web")
+    strange = f"mkdir -p {RESULTS}; : >{RESULTS}/podnet-c1-eth0; printf '\\200\\0{{' >{RESULTS}/podnet-c3-eth0"
+    at.sh("node1", f"{strange}; echo '{{\"a\":' >'{RESULTS}/podnet-x y-eth0'")
+    assert at.apply(DEPLOY, inventory=own).changed == ALL
+    assert at.apply(DEPLOY, inventory=own).unchanged == ALL
+    at.sh("node1", "ip netns add c1")
+    refused = op(at, tmp_path, "attach(container='c1', netns='/run/netns/c1')")
+    assert f"c1: {RESULTS}/podnet-c1-eth0 cannot be read (it is empty), so that nobody knows" in refused.log
+    at.sh(
+        "node1",
+        f"rm {RESULTS}/podnet-c?-eth0 '{RESULTS}/podnet-x y-eth0'; echo '{{' >/etc/cni/net.d/10-podnet.conflist",
+    )
+    assert at.apply(DEPLOY, inventory=own).unchanged == ALL
+    refused = op(at, tmp_path, "attach(container='c1', netns='/run/netns/c1')")
+    assert "/etc/cni/net.d/10-podnet.conflist is no list of plugins as podnet writes it: " in refused.log
+    at.into("vxlan", inventory=own)
+    assert op(at, tmp_path, "attach(container='c1', netns='/run/netns/c1')").changed == {"node1"}
+    assert op(at, tmp_path, "detach(container='c1')").changed == {"node1"}
+    at.sh("node1", "ip netns del c1")
+
+
+def test_what_plugins_say_is_told(vxlan_alone: At, tmp_path: Path) -> None:
+    """The words of one that fails; what the shell says of one that is no program, and of one that is gone."""
+    at = vxlan_alone
+    own = inventory(at, tmp_path, "web")
+    path = "/usr/lib/cni/portmap"
+    error = '{"cniVersion":"1.0.0","code":7,"msg":"there is no iptables","details":"see PATH"}'
+    cases = (
+        (
+            f"case $CNI_COMMAND in ADD) echo '{error}'; exit 1;; *) exec {path}.real;; esac",
+            f"the plugin {path} could not ADD pods_cni.web: there is no iptables (see PATH) (code 7)",
+        ),
+        (
+            "echo broken >&2; exit 3",
+            f"{path} does not tell which versions of CNI it supports: broken; install containernetworking-plugins anew",
+        ),
+    )
+    at.sh("node1", f"mv {path} {path}.real")
+    for does, sentence in cases:
+        at.sh("node1", f"cat >{path} <<'FAKE'\n#!/bin/sh\n{does}\nFAKE\nchmod +x {path}")
+        failed = at.apply(DEPLOY, inventory=own)
+        assert failed.failed == {"node1"}
+        assert sentence in failed.log
+    at.sh("node1", f"mv {path}.real {path}")
+    assert at.apply(DEPLOY, inventory=own).changed == {"node1"}
+    at.sh("node1", f"mv {path} {path}.real")
+    gone = at.apply(DEPLOY)
+    at.sh("node1", f"mv {path}.real {path}")
+    assert gone.failed == {"node1"}
+    assert f"the plugin {path} could not DEL pods_cni.web: it cannot be run on this host: install the p" in gone.log
+
+
 def test_what_is_in_the_way_is_refused_before_anything_is_changed(vxlan_alone: At, tmp_path: Path) -> None:
     """On that host; each with what to do."""
     at = vxlan_alone
@@ -238,7 +360,7 @@ def test_what_is_in_the_way_is_refused_before_anything_is_changed(vxlan_alone: A
         (
             "mv /etc/cni/net.d /etc/cni/away",
             "mv /etc/cni/away /etc/cni/net.d",
-            "10-podnet.conflist is not there: apply",
+            "10-podnet.conflist is not there, or is empty: apply",
         ),
     )
     for does, undoes, sentence in cases:

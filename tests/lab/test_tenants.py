@@ -71,12 +71,20 @@ def test_they_do_not_hear_each_other(both: At, to: str) -> None:
 
 
 def test_one_is_taken_away_and_the_other_stays(both: At, second: Path) -> None:
-    """Teardown of the first leaves the second whole, with the settings that both need; the last gives them back."""
+    """Teardown of the first leaves the second whole, with the settings that both need; the last gives them back.
+
+    A container hangs on the second's bridge: it hinders the second's teardown, and nobody else's.
+    """
+    both.sh("node1", "ip link add box0 type veth peer box1; ip link set box0 master cni.7 up")
     assert both.into("teardown").changed == ALL
     assert "1" in both.sh("node1", "cat /proc/sys/net/ipv4/ip_forward")
     done = both.verify(inventory=second)
     assert done.code == 0, done.said
-    assert both.into("teardown", inventory=second).changed == ALL
+    refused = both.apply("deploys/teardown.py", inventory=second)
+    assert refused.failed == {"node1"}
+    assert "cni.7 would be removed, and box0 would be cut off" in refused.log
+    both.sh("node1", "ip link del box0")
+    assert both.into("teardown", inventory=second).changed == {"node1"}
     assert both.sh("node1", "cat /proc/sys/net/ipv4/ip_forward").strip() == "0"
     assert both.sh("node1", "ip netns list; ls /etc/podnet 2>/dev/null || test $? = 2") == ""
 
