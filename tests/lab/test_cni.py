@@ -137,24 +137,32 @@ def crowd(at: At, first: int, last: int, does: str = ADDING) -> str:
 
 
 AMID = 20
-"""How many containers have their addresses before podnet's pods get theirs."""
+"""How many containers at least have their addresses before podnet's pods get theirs, and how many after that."""
 AT_ONCE = f"""
-exec 9>/run/crowd/gate
+exec 9>/run/crowd/gate 8>/run/crowd/second
 flock 9
+flock 8
 mkdir /run/crowd/ready
 for i in $(seq {CROWD}); do
   {{
     : >/run/crowd/ready/$i
     export CNI_COMMAND=ADD {CALLED.replace("{}", "crowd$i")}
     said=/run/crowd/crowd$i
-    flock -F -s /run/crowd/gate /run/crowd/plugin </run/crowd/conf >$said || echo crowd$i $(cat $said)
-  }} 9>&- &
+    gate=/run/crowd/gate
+    if [ $i -le {AMID} ]; then gate=/run/crowd/second; fi
+    flock -F -s $gate /run/crowd/plugin </run/crowd/conf >$said || echo crowd$i $(cat $said)
+  }} 8>&- 9>&- &
 done
 timeout 60 sh -c 'until [ -e /run/crowd/open ]; do sleep 0.01; done'
 exec 9>&-
+timeout 60 sh -c 'until [ -e {STORE}/{PODS["late237"]} ]; do sleep 0.01; done'
+exec 8>&-
 wait
 """
-"""Have all plugins of the crowd wait in front of a gate, and open it to all of them at once."""
+"""Have all plugins of the crowd wait in front of a gate, and open it to all of them at once.
+
+Some go on to a second one, which opens when podnet, holding the store's lock, has begun to write down its pods.
+"""
 OPENING = f"""cat >/usr/local/bin/flock <<'FLOCK'
 #!/bin/sh
 if [ "$1" = -w ] && [ ! -e /run/crowd/open ]; then
