@@ -22,7 +22,7 @@ use constant {
     UNACKNOWLEDGED  => 0x5411,    # SIOCOUTQ, tcp(7)
     AF_PACKET       => 17,
     ETHERTYPE_IPV4  => 0x0800,
-    ABREAST         => 32,        # exchanges at once in one end
+    ABREAST         => 16,        # exchanges at once in one end
     TICK            => 0.25,      # seconds until an echo request is sent again
 };
 

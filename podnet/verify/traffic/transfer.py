@@ -13,7 +13,7 @@ from pathlib import Path
 
 PROGRAM = Path(__file__).with_name("exchange.pl")
 LIFE = 60  # seconds after which whatever still listens ends by itself: the controller may have died
-DEADLINE = 3  # seconds for an answer: time for a SYN that was lost, and for ARP
+DEADLINE = 4  # seconds for an answer: time for a SYN that was lost, for ARP, and on a host that is busy
 QUIET = 1  # seconds in which nothing is to come
 LONG = 4  # seconds in which nothing of a large transfer moves: TCP repeats what was lost, and again
 SMALL = 64
