@@ -40,9 +40,10 @@ In a lab the hosts' processors are this machine's as well.
 PLANNING = """## Planning without hosts
 
 `python -m benchmarks.planning`. Of a cluster's hosts, each one's whole batch is computed and spelled, one after the
-other, and none is kept: three entries a peer, twice, since the file for the next boot has them too. Seconds are the processor's, on one core. At the end a host
-is compared with what it should hold, when of a hundred entries one is missing, one wrong and one extra: to tell the
-differences, and to spell what mends them. Where not all hosts were planned, the picture has as many times more.
+other, and none is kept: three entries a peer, twice, since the file for the next boot has them too. Seconds are the
+processor's, on one core. At the end a host is compared with what it should hold, when of a hundred entries one is
+missing, one wrong and one extra: to tell the differences, and to spell what mends them. Where not all hosts were
+planned, the picture has as many times more.
 
 ![Seconds by nodes](planning.svg)
 
