@@ -18,8 +18,9 @@ VALIDATED = if command -v vagrant; then $(PYTEST) tests/vagrant/test_validate.py
 test: BUT = $(LESS)
 test: test-all  ## lint, types, core tests, `vagrant validate`, and every mode on labs of containers or VMs: half an hour
 
-test-fast: setup lint  ## core tests, and on labs of containers every mode that they can have: about five minutes
-	$(PYTEST) tests/lab tests/core $(SIDE_BY_SIDE) $(LESS)
+SLOW = addresses cni reboot traps verify_traffic
+test-fast: setup lint  ## core tests, and on labs of containers every mode that they can have: between five and six minutes
+	$(PYTEST) tests/lab tests/core $(SIDE_BY_SIDE) $(LESS) $(SLOW:%=--ignore=tests/lab/test_%.py)
 
 test-ci: BUT = $(DISRUPTIVE)
 test-ci: test-all  ## `make test`, and containers from all sides: what CI has the time for
