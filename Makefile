@@ -19,7 +19,7 @@ test: BUT = $(LESS)
 test: test-all  ## lint, types, core tests, `vagrant validate`, and every mode on labs of containers or VMs: half an hour
 
 SLOW = addresses cni reboot traps verify_traffic
-test-fast: setup lint  ## core tests, and on labs of containers every mode that they can have: between five and six minutes
+test-fast: setup lint  ## core tests, and on labs of containers every mode that they can have: four to six minutes
 	$(PYTEST) tests/lab tests/core $(SIDE_BY_SIDE) $(LESS) $(SLOW:%=--ignore=tests/lab/test_%.py)
 
 test-ci: BUT = $(DISRUPTIVE)
