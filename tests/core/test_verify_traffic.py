@@ -14,6 +14,7 @@ from podnet.cluster import Cluster, Node, Pod
 from podnet.modes import wanted
 from podnet.state import Device
 from podnet.verify import test_outside
+from podnet.verify.diagnosis.inquiry import Inquiry
 from podnet.verify.fleet import Answer, Fleet, SshConfig, outsider
 from podnet.verify.numbers import ALONE, APART, NUMBERS, ROUTED, SEALED, Beyond
 from podnet.verify.traffic import counters, nodes, transfer
@@ -413,7 +414,7 @@ def test_a_host_outside_that_is_on_no_segment_of_a_node_has_tried_nothing() -> N
     exchange = Exchange(Silent(of, outside="elsewhere"), NUMBERS["vxlan"])
     exchange.run()
     with pytest.raises(pytest.skip.Exception) as skipped:
-        test_outside.test_the_outside_reaches_pods_as_the_mode_says(FAR, exchange, None)  # type: ignore[arg-type]
+        test_outside.test_the_outside_reaches_pods_as_the_mode_says(FAR, exchange, Inquiry(exchange.fleet, {}, dict))
     assert str(skipped.value) == (
         "elsewhere, 192.168.56.99, is not on the segment of far, 192.168.57.0/24: whatever its routes, it hands "
         "packets only to nodes that it reaches without a router"
