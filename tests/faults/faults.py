@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from podnet import spell
 from podnet.state import Address, Ipip, Nic, Route, Vxlan, Wireguard
 from tests.faults.place import Place
+from tests.lab.nics import PF
 
 
 @dataclass(frozen=True)
@@ -503,7 +504,7 @@ def inside(p: Place) -> dict[str, Damage]:
         "pod's MTU too small": Damage(f"{at} link set eth0 mtu 1000", "eth0: mtu is 1000"),
         "pod without ARP": Damage(f"{at} link set eth0 arp off", "eth0: arp is off"),
     }
-    if isinstance(p.eth0, Nic) or p.cable is None:
+    if not p.lent and (isinstance(p.eth0, Nic) or p.cable is None):
         mac = getattr(p.eth0, "mac", "")
         if mac:
             found["pod with another MAC"] = Damage(f"{at} link set eth0 address {OTHER_MAC}", f"mac is {OTHER_MAC}")
@@ -520,6 +521,26 @@ def inside(p: Place) -> dict[str, Damage]:
     return found
 
 
+def lent(p: Place) -> dict[str, Damage]:
+    """Break what lends a NIC to a pod, and what its PF imposes on it."""
+    if not p.lent:
+        return {}
+    pf, vf, at = PF, f"ip link set {PF} vf 0", f"ip -n {p.netns} link set eth0"
+    return {
+        "VF with another MAC": Damage(f"{vf} mac {OTHER_MAC}", f"{pf} vf 0: mac is {OTHER_MAC}"),
+        "VF in a VLAN": Damage(f"{vf} vlan 7", f"{pf} vf 0: vlan is 7"),
+        "VF that may use any MAC as its own": Damage(f"{vf} spoofchk off", f"{pf} vf 0: spoofchk is off"),
+        "VF that may take another MAC": Damage(f"{vf} trust on", f"{pf} vf 0: trust is on"),
+        "VF with a limit": Damage(f"{vf} max_tx_rate 10", f"{pf} vf 0: max_tx_rate is 10"),
+        "NIC taken back": Damage(f"{at} netns 1 name {STRANGER}", f"missing link: eth0, the NIC {p.lent.nic}"),
+        "NIC with another name": Damage(
+            f"{at} down; {at} name {STRANGER}", f"missing link: eth0, the NIC {p.lent.nic}"
+        ),
+        "NIC without our alias": Damage(f"{at} alias mine", "wrong link: eth0: alias is mine"),
+        "PF down": Damage(f"ip link set {pf} down", f"{pf}.* down", undo=f"ip link set {pf} up"),
+    }
+
+
 def beside(p: Place) -> dict[str, Damage]:
     """Break what the next boot needs, and the underlay's MTU."""
     (script,) = [item.path for item in p.want.files if item.path.endswith("/podnet.sh")]
@@ -533,7 +554,7 @@ def beside(p: Place) -> dict[str, Damage]:
     return found
 
 
-SUBJECTS = (links, addresses, routes, neighbours, settings, firewall, inside, beside)
+SUBJECTS = (links, addresses, routes, neighbours, settings, firewall, inside, lent, beside)
 
 
 def faults(p: Place) -> dict[str, Damage]:

@@ -14,7 +14,7 @@ from podnet.state import (
     FdbEntry,
     Ipip,
     Link,
-    Macvlan,
+    Loan,
     Neighbour,
     Nic,
     Port,
@@ -161,7 +161,12 @@ class Place:
     @cached_property
     def has_own_wire(self) -> bool:
         """Whether pods stand on the underlay's wire themselves."""
-        return not isinstance(self.eth0, Nic | Veth)
+        return not isinstance(self.eth0, Nic | Veth | Loan)
+
+    @cached_property
+    def lent(self) -> Loan | None:
+        """The NIC that the first pod has on loan."""
+        return self.eth0 if isinstance(self.eth0, Loan) else None
 
     @cached_property
     def way_out(self) -> Route | None:
@@ -178,10 +183,6 @@ class Place:
     def devices(self) -> list[str]:
         """The host's own devices of podnet's, in order."""
         return sorted(link.dev for link in self.want.links if isinstance(link, Device))
-
-    @cached_property
-    def is_macvlan(self) -> bool:
-        return isinstance(self.eth0, Macvlan)
 
     @cached_property
     def free(self) -> str:

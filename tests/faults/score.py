@@ -28,6 +28,8 @@ from tests.faults.faults import Damage, faults
 from tests.faults.page import DATA, PAGE, rendered
 from tests.faults.place import Place
 from tests.lab.at import At
+from tests.lab.nics import Lending, carriers
+from tests.lab.proof import lends_nics
 
 CONTAINERS = ("vxlan", "vxlan_direct_routing", "host_gw", "bridge", "veth_pair", "proxy_arp", "macvlan")
 """Modes that a lab of containers shows on any kernel that podnet's own labs need."""
@@ -145,6 +147,7 @@ def mend(at: At, mode: str, damage: Damage, *, vms: bool) -> None:
         at.carry_out(VICTIM, at.todo(VICTIM, mode))
     if at.differences(VICTIM, mode):
         at.into(mode)
+    plugged_in(at)
     for node in at.cluster.nodes:
         at.sh(node.name, FORGET)
     if left := at.differences(VICTIM, mode):
@@ -155,8 +158,18 @@ def lab(name: str, mode: str, *, vms: bool) -> At:
     """Make the lab that a mode is shown on."""
     at = At(f"{name}-{mode}"[:20].replace("_", "-").rstrip("-"))
     at.up("--hosts", "3", "--segments", "2" if mode in TWO_SEGMENTS else "1", *(["--vms"] if vms else []))
+    if lends_nics(mode):
+        at = Lending(at.name)
+        at.make()
     at.into(mode)
+    plugged_in(at)
     return at
+
+
+def plugged_in(at: At) -> None:
+    """Wait for what is not at once as it was: VFs that were reset."""
+    if isinstance(at, Lending):
+        carriers(at)
 
 
 def scored(mode: str, *, vms: bool, runs: int, only: str) -> dict[str, Any]:

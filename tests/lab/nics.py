@@ -1,20 +1,23 @@
 """Labs whose pods are to have NICs of their own: what makes their VFs, and the inventory that gives them away."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from podnet import modes
 from podnet.modes import Mode
 from tests.core.examples import cluster
-from tests.lab.at import At
+from tests.lab.at import At, until
 
-FIRST, SECOND = "0000:01:10.0", "0000:01:10.2"
-"""The first two VFs of a VM's eth1."""
+PF, FIRST, SECOND = "eth1", "0000:01:10.0", "0000:01:10.2"
+"""The NIC of a VM that has VFs, and the first two of them."""
+CARRIER_WITHIN = 60.0
+CARRIERS = "for pod in /run/netns/*; do ip netns exec ${pod##*/} cat /sys/class/net/eth0/carrier; done"
 
-MAKE_VFS = """
-if [ "$(cat /sys/class/net/eth1/device/sriov_numvfs)" = 0 ]; then
-  echo 3 >/sys/class/net/eth1/device/sriov_numvfs
+MAKE_VFS = f"""
+if [ "$(cat /sys/class/net/{PF}/device/sriov_numvfs)" = 0 ]; then
+  echo 3 >/sys/class/net/{PF}/device/sriov_numvfs
 fi
-ip link set eth1 up
+ip link set {PF} up
 udevadm settle
 """
 
@@ -38,3 +41,28 @@ def inventory(at: At, name: str, nics: dict[str, object]) -> Path:
     path = at.path / f"{name}.py"
     path.write_text(f"{at.inventory.read_text()}\nfor _, _data in nodes[0]:\n    _data['nics'] = {nics!r}\n")
     return path
+
+
+def carriers(at: At) -> None:
+    """Wait until every pod's NIC is plugged in: igbvf takes up to ten seconds to see it."""
+    hosts = [node.name for node in at.cluster.nodes]
+    until(
+        lambda: all(set(at.sh(host, CARRIERS).split()) == {"1"} for host in hosts),
+        CARRIER_WITHIN,
+        "all VFs have a carrier",
+    )
+
+
+@dataclass(frozen=True)
+class Lending(At):
+    """A lab of VMs whose inventory gives each pod a VF."""
+
+    def make(self) -> None:
+        """Make the VFs, and that inventory."""
+        for node in At(self.name).cluster.nodes:
+            self.sh(node.name, MAKE_VFS)
+        inventory(At(self.name), "lending", {"pod1": FIRST, "pod2": SECOND})
+
+    @property
+    def inventory(self) -> Path:
+        return self.path / "lending.py"

@@ -8,14 +8,10 @@ from tests.lab.at import At
 from tests.lab.proof import MODES, lacking_here, needs
 from tests.vms.test_modes import (
     BOTH,
-    test_it_does_not_wait_for_a_machine_that_is_slow_to_come_back,
-    test_it_is_there_again_after_a_reboot_of_all_hosts_at_once,
+    test_it_is_there_again_after_all_hosts_lost_power_and_does_not_wait_for_the_slow,
 )
 
-__all__ = [
-    "test_it_does_not_wait_for_a_machine_that_is_slow_to_come_back",
-    "test_it_is_there_again_after_a_reboot_of_all_hosts_at_once",
-]
+__all__ = ["test_it_is_there_again_after_all_hosts_lost_power_and_does_not_wait_for_the_slow"]
 
 
 @pytest.fixture(scope="module", params=[mode for mode in MODES if lacking_here(mode)])

@@ -7,14 +7,13 @@ import pytest
 
 from tests import shown
 from tests.lab.at import At, Done, until
-from tests.lab.nics import FIRST, MAKE_VFS, SECOND, VFS_AT_BOOT, inventory
+from tests.lab.nics import FIRST, MAKE_VFS, SECOND, VFS_AT_BOOT, carriers, inventory
 from tests.lab.test_switching import EVERYTHING as WITH_PERMADDR
 
 SHAPE = ("--hosts", "3")
 HOSTS = {"node1", "node2", "node3"}
 EVERYTHING = f"{{ {WITH_PERMADDR.strip()}\n}} | sed 's/ permaddr [0-9a-f:]*//'"
 """What igbvf calls permanent is the MAC that its PF had for it at the last reset, heard in time or not."""
-CARRIER_WITHIN = 60.0
 MAKE_SPARE = "ip link add spare0 address 02:99:00:00:00:01 type veth peer name spare1"
 
 
@@ -39,18 +38,6 @@ def sriov(at: At, both: Path) -> Path:
     assert at.into("sriov", inventory=both).changed == HOSTS
     carriers(at)
     return both
-
-
-def carriers(at: At) -> None:
-    """Wait until every pod's NIC is plugged in: igbvf takes up to ten seconds to see it."""
-    script = (
-        "for netns in $(ip netns list | sed 's/ .*//'); do ip netns exec $netns cat /sys/class/net/eth0/carrier; done"
-    )
-    until(
-        lambda: all(set(at.sh(host, script).split()) == {"1"} for host in HOSTS),
-        CARRIER_WITHIN,
-        "all VFs have a carrier",
-    )
 
 
 def verify(at: At, inventory: Path) -> Done:
