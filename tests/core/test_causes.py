@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from podnet import boot, modes
-from podnet.state import Address, Nic, Route, Rule, State, Sysctl
+from podnet.state import Address, Neighbour, Nic, Route, Rule, State, Sysctl
 from podnet.verify.diagnosis.causes import End, Host, Trip, causes, outside
 from podnet.verify.diagnosis.evidence import Echoes, Evidence, Moved, Way
 from podnet.verify.diagnosis.refusals import PROTOCOLS, Packet, Refusal, of_iptables, of_nft, risen
@@ -524,6 +524,21 @@ def test_a_wrong_underlay_is_named() -> None:
         "wrong neighbour: 192.168.56.12 dev eth0: mac is 02:00:00:00:00:99, and should be 02:00:00:00:00:0c"
         in first(trip("vxlan", more={ONE: mistaken}))
     )
+
+
+def test_what_was_learnt_is_named_behind_the_port_that_had_others_answer() -> None:
+    """A port's own device answers for the gateway where no bridge does; what somebody has put there comes first."""
+    gateway = cluster().node(ONE).gateway.ip
+    unplugged = without("ports", bridge="cni0")
+
+    def known(permanent: bool) -> Change:  # noqa: FBT001  # one of two
+        item = Neighbour("eth0", gateway, "5a:00:00:00:00:01", permanent=permanent)
+        return inside("podnet-pod1", adding("neighbours", item))
+
+    learnt = causes(trip("vxlan", {ONE: lambda have: known(permanent=False)(unplugged(have))}))
+    assert "missing bridge port" in str(learnt[0])
+    assert "wrong neighbour: 10.244.1.1 dev eth0: mac is 5a:00:00:00:00:01" in str(learnt[-1])
+    assert "wrong neighbour" in first(trip("vxlan", {ONE: lambda have: known(permanent=True)(unplugged(have))}))
 
 
 @pytest.mark.parametrize(

@@ -142,16 +142,19 @@ def mend(at: At, mode: str, damage: Damage, *, vms: bool) -> None:
         wire.keep(at, VICTIM, vms=vms)
     if damage.undo:
         at.sh(VICTIM, damage.undo)
-    if at.differences(VICTIM, mode) and not at.possible(VICTIM, mode).peers:
+    found, todo = at.look(VICTIM, mode)
+    if found and not at.wanted(VICTIM, mode)[0].peers:
         # What an apply would do there, without starting pyinfra; which is asked where peers' keys must be told as well.
-        at.carry_out(VICTIM, at.todo(VICTIM, mode))
-    if at.differences(VICTIM, mode):
+        at.carry_out(VICTIM, todo)
+        found = at.differences(VICTIM, mode)
+    if found:
         at.into(mode)
+        found = at.differences(VICTIM, mode)
     plugged_in(at)
     for node in at.cluster.nodes:
         at.sh(node.name, FORGET)
-    if left := at.differences(VICTIM, mode):
-        raise RuntimeError(f"{mode}: after `{damage.told}` and an apply there is still: {left}")
+    if found:
+        raise RuntimeError(f"{mode}: after `{damage.told}` and an apply there is still: {found}")
 
 
 def lab(name: str, mode: str, *, vms: bool) -> At:

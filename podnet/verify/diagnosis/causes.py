@@ -42,11 +42,15 @@ LOOKS = {
 
 @dataclass(frozen=True)
 class Cause:
-    """What is wrong, on which host, and how to see it there."""
+    """What is wrong, on which host, and how to see it there.
+
+    `learnt`: it is what somebody answered to ARP, which follows from where the question went.
+    """
 
     host: str
     what: str
     look: str
+    learnt: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         """Say it in one sentence."""
@@ -152,11 +156,11 @@ class Space:
         """What differs, table by table."""
         return compare(self.want, self.have, self.marks)
 
-    def cause(self, what: str, look: str) -> Cause:
+    def cause(self, what: str, look: str, *, learnt: bool = False) -> Cause:
         """Say it of this namespace, with the command that looks into it."""
         if not self.netns:
-            return Cause(self.host, what, look)
-        return Cause(self.host, f"pod {self.netns}: {what}", f"ip netns exec {self.netns} {look}")
+            return Cause(self.host, what, look, learnt)
+        return Cause(self.host, f"pod {self.netns}: {what}", f"ip netns exec {self.netns} {look}", learnt)
 
     def differing(self, table: str, concerned: Callable[[Item], bool] = lambda _: True) -> Iterator[Cause]:
         """Say what of the items concerned is missing, wrong, extra."""
@@ -202,7 +206,12 @@ def causes(trip: Trip) -> list[Cause]:
     return next((found for stage in stages if (found := [*dict.fromkeys(stage(trip))])), [])
 
 
-def _walk(trip: Trip) -> Iterator[Cause]:
+def _walk(trip: Trip) -> list[Cause]:
+    """Go the whole way. What was learnt comes last: a port or a device that is wrong has others answer."""
+    return sorted(_on_the_way(trip), key=lambda cause: cause.learnt)
+
+
+def _on_the_way(trip: Trip) -> Iterator[Cause]:
     yield from _missing(trip)
     yield from _duplicates(trip)
     yield from _pod(trip, trip.source, trip.target)
@@ -383,11 +392,12 @@ def _known_as(trip: Trip, space: Space, dev: str, hop: IPv4Address) -> Iterator[
     """Compare a MAC that was learnt, or that somebody has put there, with that of the device which has the address."""
     entries = [item for item in space.have.neighbours if (item.dev, item.to) == (dev, hop) and item.mac]
     more = {} if space.netns else trip.hosts[space.host].more.neighbours
-    told = more.get((dev, hop), (entries[0].mac if entries else "", ""))[0]
+    told, state = more.get((dev, hop), (entries[0].mac if entries else "", ""))
+    put = state == "PERMANENT" or any(item.permanent for item in entries)
     macs = _macs(trip, hop)
     if told and macs and told not in macs:
         what = f"wrong neighbour: {hop} dev {dev}: mac is {told}, and should be {' or '.join(sorted(macs))}"
-        yield space.cause(what, f"ip neigh show dev {dev}")
+        yield space.cause(what, f"ip neigh show dev {dev}", learnt=not put)
 
 
 def _macs(trip: Trip, address: IPv4Address) -> set[str]:
