@@ -8,7 +8,8 @@ HOSTS = node1,node2,node3
 unexport PYTHONDONTWRITEBYTECODE
 # Most of the time is spent waiting for hosts. What takes longest begins first.
 SIDE_BY_SIDE = --numprocesses 3 --dist loadfile --no-loadscope-reorder
-DISRUPTIVE = --ignore-glob='*/test_disruptive.py' --deselect tests/vms/test_sriov.py::test_every_disruptive_scenario_holds
+DISRUPTIVE = --ignore=tests/lab/test_disruptive.py \
+	$(patsubst %,--deselect=tests/vms/test_%.py::test_every_disruptive_scenario_holds,alone sriov)
 # What looks at one subject from all sides on containers, for a quarter of an hour: not what one runs after each change.
 THOROUGH = docker docs equivalence faults firewall net_conf observe pods_cni podman reports safe scale switching users
 LESS = $(DISRUPTIVE) $(THOROUGH:%=--ignore=tests/lab/test_%.py)

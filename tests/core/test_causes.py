@@ -526,6 +526,26 @@ def test_a_wrong_underlay_is_named() -> None:
     )
 
 
+def test_what_a_pf_does_to_a_pods_vf_is_named() -> None:
+    """A VLAN of its own cuts a VF off, and so does a PF that is down; what is another pod's is no cause."""
+    first_vf = min(trip("sriov").hosts[ONE].want.vfs, key=lambda vf: vf.key)
+
+    def told(*, vlan: int, up: bool) -> list[str]:
+        def change(have: State) -> State:
+            vfs = {replace(vf, pf="eth1", vlan=vlan if vf.nic == first_vf.nic else 5) for vf in have.vfs}
+            return replace(have, vfs=frozenset(vfs), links=have.links | {Nic("eth1", 1500, "02:00:00:00:01:01", up=up)})
+
+        return [*map(str, causes(trip("sriov", {ONE: change})))]
+
+    (vlan,) = told(vlan=7, up=True)
+    assert vlan.startswith(f"node1: wrong VF: {first_vf.nic}, which is")
+    assert "vlan is 7, and should be 0" in vlan
+    down = (
+        f"node1: eth1, of which the pod's NIC {first_vf.nic} is a VF, is down (look: ssh node1 ip link show dev eth1)"
+    )
+    assert told(vlan=0, up=False) == [down]
+
+
 def test_what_was_learnt_is_named_behind_the_port_that_had_others_answer() -> None:
     """A port's own device answers for the gateway where no bridge does; what somebody has put there comes first."""
     gateway = cluster().node(ONE).gateway.ip

@@ -537,7 +537,7 @@ def lent(p: Place) -> dict[str, Damage]:
             f"{at} down; {at} name {STRANGER}", f"missing link: eth0, the NIC {p.lent.nic}"
         ),
         "NIC without our alias": Damage(f"{at} alias mine", "wrong link: eth0: alias is mine"),
-        "PF down": Damage(f"ip link set {pf} down", f"{pf}.* down", undo=f"ip link set {pf} up"),
+        "PF down": Damage(f"ip link set {pf} down", f"{pf}, of which .* is down", undo=f"ip link set {pf} up"),
     }
 
 

@@ -18,7 +18,7 @@ from podnet.differences import NOUNS, differences, place, unlike, words
 from podnet.firewall import in_iptables
 from podnet.marks import Marks
 from podnet.plan import FORWARD_ALL, compare
-from podnet.state import MAIN, Chain, Ipip, Item, Link, Route, State, Veth, Vxlan, Wireguard
+from podnet.state import MAIN, Chain, Ipip, Item, Link, Loan, Route, State, Veth, Vxlan, Wireguard
 from podnet.verify.diagnosis.evidence import Evidence
 from podnet.verify.diagnosis.refusals import ICMP, Packet
 from podnet.verify.strangers.policy import detours
@@ -29,6 +29,7 @@ HARMLESS = {"alias", "hairpin", "options", "learning"}
 """Fields of devices and ports by which no packet between two pods is lost."""
 LOOKS = {
     "links": "ip -d link show",
+    "vfs": "ip -d link show",
     "ports": "bridge -d link show",
     "addresses": "ip address show",
     "routes": "ip route show",
@@ -258,6 +259,8 @@ def _pod(trip: Trip, end: End, other: End) -> Iterator[Cause]:
     outside = Space(name, host.want, host.have, trip.cluster.marks)
     gone = {link.dev for link in host.want.links} - {link.dev for link in host.have.links}
     yield from outside.differing("links", partial(_is_on, gone.intersection(cables_of(trip.cluster, host.want, [end]))))
+    for loan in (link for link in want.links if isinstance(link, Loan)):
+        yield from _lent(outside, loan.nic)
     space = Space(name, want, have, trip.cluster.marks, netns, sized=trip.size is not None)
     devs = [link.dev for link in sorted(want.links, key=lambda link: link.dev) if link.dev != "lo"]
     devs += ["lo"] if trip.source == trip.target else []
@@ -272,6 +275,17 @@ def _pod(trip: Trip, end: End, other: End) -> Iterator[Cause]:
                 f"wrong setting: {item.path} is {item.value}, and should be {usual}", f"sysctl {item.path}"
             )
     yield from space.differing("sysctls")
+
+
+def _lent(outside: Space, nic: str) -> Iterator[Cause]:
+    """Look at what a PF imposes on a pod's VF, and at the PF itself: without it there is no carrier."""
+    yield from outside.differing("vfs", lambda item: item.key == (nic,))
+    pfs = {vf.pf for vf in outside.have.vfs if vf.nic == nic}
+    for link in outside.have.links:
+        if link.dev in pfs and not link.up:
+            yield outside.cause(
+                f"{link.dev}, of which the pod's NIC {nic} is a VF, is down", f"ip link show dev {link.dev}"
+            )
 
 
 def _node(trip: Trip, node: Node) -> Iterator[Cause]:
