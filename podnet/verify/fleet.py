@@ -20,6 +20,10 @@ from podnet.verify.inventory import SSH_CONFIG
 PARALLEL = 32
 BACK_ENDS = ("ssh", "safe-ssh", "paramiko")
 """Those of testinfra's that reach other machines, and mind their host keys."""
+LONGEST_SOCKET = 107
+"""Bytes that the kernel takes for the path of a socket (unix(7)), but for the one at its end."""
+SOCKET = len("/") + 40 + len(".0123456789abcdef")
+"""Bytes that ssh needs of that behind its folder: for %C, and for the name that it has at first."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,7 @@ class Fleet:
         except OSError as e:  # ssh itself could not be started
             return Answer("", problem=f"{name}: ssh could not be started for {len(script)} bytes of script: {e}")
         except RuntimeError as e:  # testinfra's way to say that it got no connection
-            said = getattr(e.args[0], "stderr", "") if e.args else ""
-            why = said.strip() or str(e)
+            why = _why(e)
             if self.unreached is not None:
                 self.unreached[name] = why
             return Answer("", problem=f"{name} cannot be reached: {why}")
@@ -106,6 +109,13 @@ class Fleet:
         for host in self.hosts.values():
             if disconnect := getattr(host.backend, "disconnect", None):
                 disconnect()
+
+
+def _why(lost: RuntimeError) -> str:
+    """Say why there was no connection. ssh says nothing where a shared one ends, and testinfra names the script."""
+    result = lost.args[0] if lost.args else ""
+    said = str(getattr(result, "stderr", result)).strip()
+    return said or "ssh ended with status 255 and said nothing: the connection was lost"
 
 
 def told_apart(script: str) -> str:
@@ -169,15 +179,20 @@ class SshConfig:
 
     def __init__(self, data: Mapping[str, Mapping[str, Any]], given: str | None) -> None:
         """Write the file; `given` is the user's own ssh_config, which fills in what the inventory leaves open."""
-        self.folder = Path(tempfile.mkdtemp(prefix="podnet-"))
+        place = tempfile.gettempdir()
+        if len(f"{place}/podnet-12345678") + SOCKET > LONGEST_SOCKET:
+            place = "/tmp"  # noqa: S108  # mkdtemp makes a folder of its own there
+        self.folder = Path(tempfile.mkdtemp(prefix="podnet-", dir=place))
         self.path = self.folder / "ssh_config"
         self.names = list(data)
         """Whom it is used for: of a large inventory, few."""
         hosts = [line for name, host in data.items() for line in _host(name, host, given)]
-        shared = ["Host *", f"  ControlPath {self.folder}/%C", "  BatchMode yes"]
+        # Before all hosts: ssh takes the first value that it meets, and to end the user's own connections is not ours.
+        own = f"ControlPath {self.folder}/%C"
+        shared = ["Host *", "  BatchMode yes"]
         # A host that goes down in the middle of an answer never ends the connection: nobody is there to say so.
         shared += ["  ServerAliveInterval 10", "  ServerAliveCountMax 3"]
-        self.path.write_text("\n".join([*hosts, *shared]) + "\n")
+        self.path.write_text("\n".join([own, *hosts, *shared]) + "\n")
 
     def disconnect(self) -> None:
         """End the shared connections. Those to a host that reboots would not end by themselves."""

@@ -177,6 +177,17 @@ def test_an_ssh_config_alone_says_how_hosts_are_reached(vxlan: At, tmp_path: Pat
     assert "a second apply: 0 of " in done.out
 
 
+def test_a_run_leaves_the_users_own_connections_alone(vxlan: At) -> None:
+    """Those that an ssh_config shares are the user's, or another run's."""
+    config = vxlan.path / "ssh_config"
+    words = ["ssh", "-F", str(config), "-o", "BatchMode=yes"]
+    subprocess.run([*words, "-M", "-N", "-f", "node1"], check=True, capture_output=True)
+    done = run("pytest", "--hosts=node1", f"--inventory={vxlan.inventory}", f"--ssh-config={config}", "--collect-only")
+    assert done.code == 0, done.said
+    subprocess.run([*words, "-O", "check", "node1"], check=True, capture_output=True)
+    subprocess.run([*words, "-O", "exit", "node1"], check=True, capture_output=True)
+
+
 def test_paramiko_refuses_a_host_whose_key_is_another(vxlan: At, tmp_path: Path) -> None:
     """Or that nobody knows; the others are verified."""
     inventory = inventory_without_clone(vxlan, tmp_path)
