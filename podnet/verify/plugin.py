@@ -22,6 +22,7 @@ from testinfra.host import Host
 from podnet import inventory as ours
 from podnet.errors import ClusterError
 from podnet.verify import inventory
+from podnet.verify.disruptive import interrupts
 from podnet.verify.fleet import Answer, Fleet, SshConfig, connect, outsider
 from podnet.verify.mesh import matrix, sampling
 from podnet.verify.mesh.reach import Mesh
@@ -163,6 +164,8 @@ def pytest_configure(config: pytest.Config) -> None:
     ssh_config.names = list(connected)
     config.stash[FLEET] = Fleet(cluster, connected, outside, unreached={})
     check_what_disrupts(config, config.stash[FLEET])
+    if config.getoption("disruptive"):
+        config.add_cleanup(interrupts.catch())
     config.stash[DATA] = told = _as_told(config, data, connected)
     config.stash[SOURCE] = inventory_of(config)
     if told != data:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from podnet.cluster import Cluster, Node
 from podnet.marks import FIRST
 from podnet.verify import inventory
 from podnet.verify.applying import Applied
-from podnet.verify.disruptive import dump, health, losses, moving
+from podnet.verify.disruptive import dump, health, interrupts, losses, moving
 from podnet.verify.disruptive.losses import NotCountedError
 from podnet.verify.disruptive.operating import NONE_ACROSS, Arrangement, Operator, fail_if_lost, told
 from podnet.verify.disruptive.test_address import another_address, another_mac
@@ -243,6 +244,32 @@ def test_what_cannot_be_put_back_is_told(tmp_path: Path) -> None:
         assert clumsy.left == [
             "node3 was removed, and could not be put back: apply vxlan failed on node2: no route to host"
         ]
+
+
+@pytest.mark.parametrize("ending", interrupts.ENDING)
+def test_what_ends_a_run_interrupts_it_once(ending: signal.Signals) -> None:
+    """As Ctrl-C does; a second one does not end whoever gives hosts back, and in the end all is as before."""
+    before = signal.getsignal(ending)
+    restore = interrupts.catch()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(ending)
+        signal.raise_signal(ending)
+    finally:
+        restore()
+    assert signal.getsignal(ending) == before
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    """Whoever started pytest by nohup(1) wants it to go on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        restore = interrupts.catch()
+        signal.raise_signal(signal.SIGHUP)
+        restore()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_nothing_more_is_changed_once_something_was_not_given_back(tmp_path: Path) -> None:

@@ -227,8 +227,9 @@ def test_a_move_is_taken_back_from_wherever_it_has_come_to(vxlan: At) -> None:
     assert vxlan.try_sh("node3", f"[ -e {folder} ]").code == 1
 
 
-def test_interrupted_in_the_middle_it_gives_all_back(vxlan: At) -> None:
-    """Ctrl-C while a member is away: it is a member again before pytest ends, and no ping goes on."""
+@pytest.mark.parametrize("ending", [(signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM)])
+def test_interrupted_in_the_middle_it_gives_all_back(vxlan: At, ending: tuple[signal.Signals, ...]) -> None:
+    """Ctrl-C, or timeout(1), while a member is away: it is one again before pytest ends, and no ping goes on."""
     before = dumped(vxlan)
     words = [
         *INTERRUPTIBLE,
@@ -242,7 +243,8 @@ def test_interrupted_in_the_middle_it_gives_all_back(vxlan: At) -> None:
     )
     try:
         until(lambda: "10.244.3.0" not in vxlan.sh("node1", "ip route"), 30, "the member is removed")
-        process.send_signal(signal.SIGINT)
+        for each in ending:
+            process.send_signal(each)
         said, _ = process.communicate(timeout=60)
     finally:
         process.kill()

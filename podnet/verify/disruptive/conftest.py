@@ -1,7 +1,7 @@
 """What these tests stand on: hosts that are as they should be before anything is changed, and that are given back."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -64,10 +64,13 @@ def _disconnect(config: pytest.Config) -> None:
 
 
 def _say(config: pytest.Config, line: str) -> None:
-    """Write a line to the terminal at once, whatever pytest does with what tests print."""
+    """Write a line to the terminal at once, whatever pytest does with what tests print.
+
+    Where the terminal has gone (SIGHUP) nobody reads it; hosts are given back all the same.
+    """
     plugins = config.pluginmanager
     capture, reporter = plugins.getplugin("capturemanager"), plugins.getplugin("terminalreporter")
-    with capture.global_and_fixture_disabled() if capture else nullcontext():
+    with suppress(OSError), capture.global_and_fixture_disabled() if capture else nullcontext():
         if reporter:
             reporter.ensure_newline()
             reporter.write_line(line)
