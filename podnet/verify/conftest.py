@@ -178,7 +178,7 @@ def exchange(
     pytestconfig: pytest.Config,
 ) -> Exchange:
     """Have all pods, nodes and the host outside talk to each other."""
-    exchange = Exchange(fleet, numbers)
+    exchange = Exchange(fleet, numbers, pytestconfig.getoption("pairs_seed"))
     exchange.run()
     outside = "" if pytestconfig.getoption("observe") else exchange.nobody_outside
     pytestconfig.stash[NOT_LOOKED_AT] = [line for line in (exchange.left_out, outside) if line]

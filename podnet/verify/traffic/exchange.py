@@ -13,6 +13,7 @@ import pytest
 from podnet.cluster import Cluster, Node, Pod
 from podnet.verify.fleet import Answer, Fleet
 from podnet.verify.mesh.probe import label
+from podnet.verify.mesh.sampling import any_seed
 from podnet.verify.numbers import Numbers
 from podnet.verify.traffic import nodes, transfer
 from podnet.verify.traffic.nodes import Promise, Source
@@ -44,6 +45,8 @@ class Exchange:
 
     fleet: Fleet
     numbers: Numbers
+    seed: int = field(default_factory=any_seed)
+    """What draws whom pods ask, where there are too many."""
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     ports: dict[IPv4Address, Ports] = field(default_factory=dict)
     outside: IPv4Address | None = None
@@ -121,7 +124,8 @@ class Exchange:
         """Return the pods that a node and its pods ask: all, or where there are too many, some by chance."""
         if node.name not in self._asked_by:
             everybody = list(self.others())
-            some = sorted(random.sample(range(len(everybody)), min(MOST, len(everybody))))
+            draw = random.Random(f"{self.seed} {node.name}")  # noqa: S311  # a sample, no secret
+            some = sorted(draw.sample(range(len(everybody)), min(MOST, len(everybody))))
             self._asked_by[node.name] = [everybody[number] for number in some]
         return self._asked_by[node.name]
 
@@ -131,8 +135,9 @@ class Exchange:
         if (every := len(list(self.others()))) <= MOST:
             return ""
         return (
-            f"podnet: each pod tried TCP and UDP with {MOST} of {every} pods, taken by chance: one broken pair is "
-            f"missed with a probability of {1 - MOST / every:.0%}; large transfers were tried with {NEXT} nodes"
+            f"podnet: each pod tried TCP and UDP with {MOST} of {every} pods, drawn with --pairs-seed={self.seed}: "
+            f"one broken pair is missed with a probability of {1 - MOST / every:.0%}; large transfers were tried with "
+            f"{NEXT} nodes"
         )
 
     @property
