@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from podnet.verify.mesh.probe import HEADERS
+from podnet.verify.mesh.probe import HEADERS, NEEDED
 
 ETHERNET = 14
 IPV4 = 20
@@ -92,6 +92,7 @@ def script(uplink: str, wanted: str, enter: str, ping: str, packets: int) -> str
     within, end = (DEADLINE, "") if packets else (2 * DEADLINE, "kill -INT $!\n")
     return f"""set -eu
 {enter}
+{NEEDED}
 if ! command -v tcpdump >/dev/null; then echo "tcpdump is needed: install it" >&2; exit 1; fi
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT

@@ -71,6 +71,13 @@ def printed(answer: dict[str, str]) -> str:
     return "\n".join(f"{MARK} {name}\n{said}" if said else f"{MARK} {name}" for name, said in answer.items())
 
 
+def test_a_host_without_ping_is_known() -> None:
+    """What its counters did not count tells nothing; its tables do."""
+    assert evidence.parse(printed(ANSWER)).pings
+    assert not evidence.parse(printed({"no ping": "", **ANSWER})).pings
+    assert "no ping" in evidence.script([Ping("", PEER)], [], [])
+
+
 def test_an_answer_is_read() -> None:
     """What moved is the difference of two readings; a way that is refused is told with the kernel's words."""
     read = evidence.parse(f"welcome\n{printed(ANSWER)}\n")

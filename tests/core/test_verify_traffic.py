@@ -13,7 +13,7 @@ import pytest
 from podnet.cluster import Cluster, Node, Pod
 from podnet.modes import wanted
 from podnet.state import Device
-from podnet.verify import test_outside
+from podnet.verify import capture, test_outside
 from podnet.verify.diagnosis.inquiry import Inquiry
 from podnet.verify.fleet import Answer, Fleet, SshConfig, outsider
 from podnet.verify.numbers import ALONE, APART, NUMBERS, ROUTED, SEALED, Beyond
@@ -396,6 +396,38 @@ def test_bursts_that_nobody_answered_are_known() -> None:
         *(("node1", "node2"), ("node2", "node1")),
         *(("node1", "node1"), ("node2", "node2")),
     }
+
+
+class Pingless(Bare):
+    """Hosts of which the first has no ping."""
+
+    def run_all(self, script: Callable[[Node], str], nodes: Sequence[Node] = ()) -> dict[str, Answer]:
+        answers = super().run_all(script, nodes)
+        if "ping -n" in script(self.nodes[0]):
+            answers["node1"] = Answer("", problem="node1: a command failed with exit status 1: ping is needed")
+        return answers
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_was_not_sent_is_not_held_against_devices(number: int) -> None:
+    """Neither the sender's nor the other end's: both say that the sender has no ping."""
+    of = members()
+    fleet = Pingless(of, {}, nodes=of.nodes, gone="/docker0")
+    with pytest.raises(pytest.fail.Exception, match="node1: a command failed with exit status 1: ping is needed"):
+        Bursts(fleet, NUMBERS["vxlan"]).faults(of.nodes[number])
+
+
+def test_a_host_without_ping_says_so(tmp_path: Path) -> None:
+    """`ip netns exec` ends with 1 for a program that is missing, as ping does for a loss."""
+    of = members()
+    for script in (
+        counters.sending(of, counters.across(of.nodes), of.nodes[0]),
+        capture.script("eth0", "icmp", "enter() { :; }", "enter pod1 ping", 2),
+    ):
+        done = subprocess.run(
+            ["/bin/sh", "-c", script], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (1, "ping is needed: install iputils-ping\n")
 
 
 def test_who_is_busy_anyway_is_not_accused() -> None:

@@ -18,6 +18,7 @@ from podnet.verify.diagnosis.refusals import ICMP, Refusal
 from podnet.verify.mesh.probe import HEADERS
 
 MARK = "==further=="
+NO_PING = "no ping"
 PINGS, INTERVAL, WINDOW = 6, 0.2, 2
 """How often, and within how many seconds, the pings are repeated whose way the counters show."""
 AT_MOST = 10  # seconds for the same by TCP and UDP: on an emulated processor Perl takes long to start
@@ -108,6 +109,8 @@ class Evidence:
     counted: Mapping[str, int] = field(default_factory=dict)
     refusals: tuple[Refusal, ...] = ()
     risen: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    pings: bool = True
+    """Whether the host could try again: else what its counters did not count tells nothing."""
 
     def setting(self, path: str) -> str | None:
         """Return a setting of the host."""
@@ -135,6 +138,7 @@ def script(pings: Collection[Ping], ways: Iterable[str], namespaces: Collection[
     ]
     for netns in namespaces:
         parts += [_heading(f"pod {netns}"), f"ip netns exec {netns} sh -ec '{sysctls.script(POD_SETTINGS)}'"]
+    parts.append(f"if ! command -v ping >/dev/null; then {_heading(NO_PING)}; fi")
     parts += _counters("before", namespaces)
     parts += [f"{_ping(ping)} >/dev/null 2>&1 &" for ping in pings]
     parts += ["wait", *_counters("after", namespaces), _heading("end")]
@@ -189,6 +193,7 @@ def parse(output: str) -> Evidence:
         raise ValueError("what was read further was cut short")
     firewall = {when: [*_refusals(chunks, when)] for when in ("before", "after")}
     return Evidence(
+        pings=NO_PING not in chunks,
         rules=rules.parse(_document(chunks["rules"])),
         routes=routes.parse([entry for entry in _document(chunks["routes"]) if ":" not in entry["dst"]]),
         neighbours={

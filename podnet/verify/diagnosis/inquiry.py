@@ -178,7 +178,13 @@ class Inquiry:
         ends = ends_of(self.fleet, problem)
         if ends is None or any(end.node.name in self._silent for end in ends):
             return []
-        return causes(Trip(self.fleet.cluster, self._hosts, *ends, problem.size, problem.protocol, problem.passes))
+        tables_only = problem.passes or bool(self._pingless(ends))
+        return causes(Trip(self.fleet.cluster, self._hosts, *ends, problem.size, problem.protocol, tables_only))
+
+    def _pingless(self, ends: Iterable[End]) -> list[str]:
+        """Name the ends' nodes that could not try again, so that counters tell nothing."""
+        names = dict.fromkeys(end.node.name for end in ends)
+        return [name for name in names if name in self._hosts and not self._hosts[name].more.pings]
 
     def _cause(self, problem: Problem) -> str:
         ends = ends_of(self.fleet, problem)
@@ -188,6 +194,9 @@ class Inquiry:
             if end.node.name in self._silent:
                 return f"\n  cause: {self._silent[end.node.name]}"
         found = self._found(problem)
+        if not found and (pingless := self._pingless(ends)):
+            who = ", ".join(pingless)
+            return f"\n  cause: no table that was read is wrong; {who} has no ping to try again: install iputils-ping"
         if not found:
             unread = [said for end in ends if (said := self._unread.get(end.node.name))]
             also = f" (further tables were not read: {unread[0]})" if unread else ""

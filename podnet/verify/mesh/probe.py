@@ -20,6 +20,8 @@ BUDGET = 60  # seconds after which a host begins no more pings: replies that do 
 ABREAST = 64  # shells that ping at once on one host
 MARK = "==ping=="
 HOST = "==host=="
+NEEDED = 'if ! command -v ping >/dev/null; then echo "ping is needed: install iputils-ping" >&2; exit 1; fi'
+"""What a script begins with that pings: `ip netns exec` ends with 1 where it finds no ping, as ping does for a loss."""
 SMALL, LARGEST, LARGER, WAY = "small", "largest", "larger", "way"
 """The sizes: ping's own; what a pod may send in one piece; one byte more; one byte more, sent by the node itself."""
 LATE = "late"
@@ -123,7 +125,7 @@ def script(
     pods = _waited([f"within {name} {lists} &" for name, lists in each.items()], together)
     to_all = _dealt(_short(prefix, addresses), shells) if sampled is None else ""
     way = [f"{places[name]}/{largest + 1 - HEADERS}" for name, largest in sizes.way.items()]
-    return f"""if ! command -v ping >/dev/null; then echo "ping is needed: install iputils-ping" >&2; exit 1; fi
+    return f"""{NEEDED}
 read -r kernel </proc/sys/kernel/osrelease
 echo "{HOST} $kernel"
 read -r now rest </proc/uptime

@@ -134,6 +134,8 @@ class Bursts:
             if step.idle:
                 busy = {rise.device.place: max(rise.rx, rise.tx) for rise in rises}
                 continue
+            for burst in mine:
+                step.sent[burst.node.name].read()
             sent = ", ".join(map(str, mine)) or "elsewhere"
             faults = [*dict.fromkeys(self._absent(node, step)), *(fault for rise in rises if (fault := rise.fault()))]
             for fault in faults:

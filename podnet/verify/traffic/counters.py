@@ -8,7 +8,7 @@ from typing import Any
 
 from podnet import pods
 from podnet.cluster import Cluster, Node, Pod
-from podnet.verify.mesh.probe import label
+from podnet.verify.mesh.probe import NEEDED, label
 from podnet.verify.numbers import Numbers
 
 BURST = 100  # pings
@@ -84,7 +84,7 @@ def sending(cluster: Cluster, bursts: Iterable[Burst], node: Node) -> str:
         for burst in bursts
         if burst.node == node
     ]
-    return "\n".join(["set -eu", *pings])
+    return "\n".join(["set -eu", *([NEEDED] if pings else []), *pings])
 
 
 def answered(said: str) -> list[int]:
