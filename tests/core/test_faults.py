@@ -15,6 +15,7 @@ from tests.faults.faults import Damage, faults
 from tests.faults.page import DATA, PAGE, rendered
 from tests.faults.place import Place
 from tests.faults.score import CONTAINERS, TWO_SEGMENTS, VICTIM, Failed, judged
+from tests.lab.nics import FIRST, SECOND
 
 MEASURED: dict[str, Any] = json.loads(DATA.read_text())
 
@@ -29,6 +30,7 @@ def of_lab(mode: str) -> Cluster:
                 "uplink": node.nics[0].dev,
                 "pod_subnet": f"10.244.{number}.0/24",
                 "pods": 2,
+                "nics": {"pod1": FIRST, "pod2": SECOND} if mode == "sriov" else {},
                 **GROUP,
             }
             for number, node in enumerate(lab.nodes, 1)
@@ -48,7 +50,7 @@ def test_the_page_is_made_of_the_data() -> None:
     assert PAGE.read_text() == rendered(MEASURED)
 
 
-@pytest.mark.parametrize("mode", sorted({*CONTAINERS, *MEASURED}))
+@pytest.mark.parametrize("mode", goldens.MODES)
 def test_each_fault_of_the_list_was_inflicted(mode: str) -> None:
     """A fault that was added, or that is gone, shows that the score must be measured again: `make fault-score`."""
     of = MEASURED[mode]
