@@ -11,8 +11,8 @@ import pytest
 from podnet import boot, modes
 from podnet.state import Address, Neighbour, Nic, Route, Rule, State, Sysctl
 from podnet.verify.diagnosis.causes import End, Host, Trip, causes, outside
-from podnet.verify.diagnosis.evidence import Echoes, Evidence, Moved, Way
-from podnet.verify.diagnosis.refusals import PROTOCOLS, Packet, Refusal, of_iptables, of_nft, risen
+from podnet.verify.diagnosis.evidence import Echoes, Evidence, Moved, Ping, Way
+from podnet.verify.diagnosis.refusals import ICMP, PROTOCOLS, Packet, Refusal, of_iptables, of_nft, risen
 from tests.core import goldens
 from tests.core.examples import cluster
 
@@ -46,6 +46,11 @@ def trip(mode: str, changes: dict[str, Change] | None = None, more: dict[str, Ev
         hosts[node.name] = Host(node, want, change(have) if change else have, (more or {}).get(node.name, Evidence()))
     source, target = of.node(ONE), of.node(TWO)
     return Trip(of, hosts, End(source, source.pods[0]), End(target, target.pods[0]))
+
+
+def again(to: str, size: int | None = None, protocol: int = ICMP) -> tuple[Ping, ...]:
+    """Have the first pod of a node try again to reach that of another one."""
+    return (Ping("podnet-pod1", cluster().node(to).pods[0].address, size, protocol),)
 
 
 def without(kind: str, /, **fields: object) -> Change:
@@ -373,22 +378,54 @@ def test_the_order_is_that_of_the_way() -> None:
     assert nouns == ["missing link", "missing address", "missing route", "missing neighbour", "missing FDB entry"]
 
 
+SENT, NONE = (Moved(sent, received=0, dropped=0) for sent in (6, 0))
+LEFT = {
+    ONE: Evidence(moved={"flannel.1": SENT}, tried=again(TWO)),
+    TWO: Evidence(moved={"flannel.1": NONE}, tried=again(ONE)),
+}
+
+
 def test_what_leaves_and_does_not_arrive_was_lost_in_between() -> None:
     """All tables are right: the tunnel's counters at both ends tell a filter on the underlay."""
-    more = {
-        ONE: Evidence(moved={"flannel.1": Moved(sent=6, received=0, dropped=0)}),
-        TWO: Evidence(moved={"flannel.1": Moved(sent=0, received=0, dropped=0)}),
-    }
-    said = first(trip("vxlan", more=more))
+    lost = trip("vxlan", more=LEFT)
+    said = first(lost)
     assert "UDP 8472 leaves node1 (flannel.1 sent 6 packets) and does not arrive at node2" in said
     assert "a filter between or on node2 (look: ssh node2 tcpdump -ni eth0 udp port 8472)" in said
+    # Where pings are lost all is: larger ones, TCP, what other pods of the two nodes send.
+    others = [End(end.node, end.node.pods[1]) for end in (lost.source, lost.target)]
+    for also in (
+        replace(lost, size=1450),
+        replace(lost, protocol=6),
+        replace(lost, source=others[0], target=others[1]),
+    ):
+        assert first(also) == said
+
+
+@pytest.mark.parametrize(
+    ("tried", "sent"),
+    [
+        ((), 6),  # nothing was sent again
+        (again("node3"), 6),
+        (again(TWO, size=1450), 6),  # what is small may pass
+        (again(TWO, protocol=17), 6),  # a ping may
+        (again(TWO) + again("node3"), 11),  # all of it may have been for the other one
+    ],
+)
+def test_a_device_that_received_none_of_what_was_not_sent_to_it_tells_nothing(
+    tried: tuple[Ping, ...], sent: int
+) -> None:
+    """Counters are those of a device, for all peers, and of those seconds in which some pairs tried again."""
+    more = {ONE: Evidence(moved={"flannel.1": replace(SENT, sent=sent)}, tried=tried), TWO: LEFT[TWO]}
+    assert causes(trip("vxlan", more=more)) == []
+    echoes = {name: Evidence(echoes={"podnet-pod1": Echoes(6, 0)}, tried=tried[1:]) for name in (ONE, TWO)}
+    assert causes(trip("host_gw", more=echoes)) == []
 
 
 def test_pods_packets_that_are_lost_bare_are_told() -> None:
     """Without a tunnel it is the pods that tell: one has sent requests, and the other has received none."""
     more = {
-        ONE: Evidence(echoes={"podnet-pod1": Echoes(sent=6, received=6)}),
-        TWO: Evidence(echoes={"podnet-pod1": Echoes(sent=6, received=0)}),
+        ONE: Evidence(echoes={"podnet-pod1": Echoes(sent=6, received=6)}, tried=again(TWO)),
+        TWO: Evidence(echoes={"podnet-pod1": Echoes(sent=6, received=0)}, tried=again(ONE)),
     }
     for mode in ("host_gw", "macvlan"):
         said = first(trip(mode, more=more))
@@ -435,8 +472,6 @@ UNCOUNTED = Refusal("nft inet own forward", "rule handle 4: drop", "nft -a list 
 def test_a_rule_that_does_not_count_is_named_if_it_is_for_such_packets() -> None:
     """One that asks for what is not understood comes last, and one for the host's own packets not at all."""
     to_pods = (("target", False, "10.244.0.0/16"),)
-    lost = {"flannel.1": Moved(sent=0, received=0, dropped=0)}
-    sent = Evidence(moved={"flannel.1": Moved(sent=6, received=0, dropped=0)})
     for refusal, word in [
         (replace(UNCOUNTED, asks=to_pods, plain=True), "node2: firewall: nft inet own forward refuses such packets"),
         (replace(UNCOUNTED, asks=to_pods, plain=True, local=True), "node2: UDP 8472 leaves node1"),
@@ -444,7 +479,7 @@ def test_a_rule_that_does_not_count_is_named_if_it_is_for_such_packets() -> None
         (replace(UNCOUNTED, asks=(("port", False, "53"),), plain=True), "node2: UDP 8472 leaves node1"),
         (UNCOUNTED, "node2: UDP 8472 leaves node1"),
     ]:
-        more = {ONE: sent, TWO: Evidence(refusals=(refusal,), moved=lost)}
+        more = {ONE: LEFT[ONE], TWO: replace(LEFT[TWO], refusals=(refusal,))}
         assert first(trip("vxlan", more=more)).startswith(word), refusal
     said = first(trip("vxlan", more={TWO: Evidence(refusals=(UNCOUNTED, replace(UNCOUNTED, local=True)))}))
     assert said.startswith("node2: firewall: nft inet own forward may refuse these packets; it does not count them: ")
@@ -497,12 +532,12 @@ def test_a_strange_rule_of_policy_routing_is_named(rule: Rule, table: Route) -> 
 
 def test_rules_that_lead_no_packet_away_are_no_cause() -> None:
     """Tailscale, Cilium and the like have some on healthy hosts."""
-    pods, elsewhere = IPv4Network("10.244.0.0/16"), IPv4Network("10.9.0.0/16")
+    ours, elsewhere = IPv4Network("10.244.0.0/16"), IPv4Network("10.9.0.0/16")
     same = Route(IPv4Network("10.244.1.0/24"), "flannel.1", IPv4Address("10.244.1.0"), onlink=True, table="80")
     rules = [
         Rule(5270, "52"),
         Rule(100, "local"),
-        Rule(2500, "main", target=pods),
+        Rule(2500, "main", target=ours),
         Rule(98, "77", source=elsewhere),
         Rule(97, "77", fwmark="0x1"),
         Rule(96, "80", target=same.to),

@@ -19,7 +19,7 @@ from podnet.firewall import in_iptables
 from podnet.marks import Marks
 from podnet.plan import FORWARD_ALL, compare
 from podnet.state import MAIN, Chain, Ipip, Item, Link, Loan, Route, State, Veth, Vxlan, Wireguard
-from podnet.verify.diagnosis.evidence import Evidence
+from podnet.verify.diagnosis.evidence import MOST_PINGS, Evidence, Moved, Ping
 from podnet.verify.diagnosis.refusals import ICMP, Packet
 from podnet.verify.strangers.policy import detours
 
@@ -126,6 +126,19 @@ class Trip:
         """Those of the ends that are pods, and the other end of each."""
         return [(end, end.pod, other) for end, other in self.ways if end.pod]
 
+    def again(self, a: End, b: End) -> list[Ping]:
+        """List what was sent again from the one's node to the other's, and speaks of this: smaller, or pings, will do.
+
+        Where it was sent between these two ends, it is that alone.
+        """
+        sent = [
+            ping
+            for ping in self.hosts[a.node.name].more.tried
+            if _is_at(b.node, ping) and ping.size in {None, self.size} and ping.protocol in {ICMP, self.protocol}
+        ]
+        netns = pods.netns(a.pod, self.cluster.marks) if a.pod else ""
+        return [ping for ping in sent if (ping.netns, ping.target) == (netns, b.address)] or sent
+
     def ends_at(self, name: str) -> bool:
         """Say whether that host itself is an end: what passes its pods by may concern it all the same."""
         return any(end.node.name == name and not end.pod for end, _ in self.both)
@@ -139,6 +152,10 @@ class Trip:
     def nodes(self) -> list[Node]:
         """The nodes on the way whose tables are known, each once."""
         return [*dict.fromkeys(end.node for end, _ in self.ways)]
+
+
+def _is_at(node: Node, ping: Ping) -> bool:
+    return ping.target in node.pod_subnet or ping.target == node.ip
 
 
 @dataclass(frozen=True)
@@ -203,8 +220,18 @@ def _rules(have: Chain, want: Chain) -> Iterator[str]:
 
 def causes(trip: Trip) -> list[Cause]:
     """Return what is wrong on the way, the first of it first."""
-    stages = (_walk,) if trip.passes else (_walk, _lost, _remembered, _uncounted, _unanswered, _beside)
+    stages = (_walk,) if trip.passes else (_walk, _lost, _lost_bare, _remembered, _uncounted, _unanswered, _beside)
     return next((found for stage in stages if (found := [*dict.fromkeys(stage(trip))])), [])
+
+
+def untold(trip: Trip) -> bool:
+    """Say whether only counters could tell, and nothing was sent again between the two nodes while they ran."""
+    return not trip.passes and trip.crosses and trip.whole and not tried(trip) and not _walk(trip)
+
+
+def tried(trip: Trip) -> bool:
+    """Say whether what was sent again speaks of this pair."""
+    return trip.whole and all(trip.again(a, b) for a, b in trip.both)
 
 
 def _walk(trip: Trip) -> list[Cause]:
@@ -558,40 +585,52 @@ def _outer(link: Link) -> tuple[int, int | None]:
 
 
 def _lost(trip: Trip) -> Iterator[Cause]:
-    """Look at what was sent by one node and not received by the other, though no table is wrong."""
-    if not (trip.crosses and trip.whole):
-        return
+    """Look at what a tunnel has sent on one node and not received on the other, though no table is wrong."""
     carrier = _carrier(trip)
+    if not carrier:
+        return
+    dev, protocol, port = carrier
     for a, b in trip.both:
-        one, other = trip.hosts[a.node.name], trip.hosts[b.node.name]
-        if carrier:
-            dev, protocol, port = carrier
-            sent, received = (host.more.moved.get(dev) for host in (one, other))
-            said = f"UDP {port}" if port else f"IP protocol {protocol}"
-            asked = f"udp port {port}" if port else f"ip proto {protocol}"
-            if sent and received and sent.sent > 0 and received.received == 0:
-                yield Cause(
-                    b.node.name,
-                    f"{said} leaves {a.node.name} ({dev} sent {sent.sent} packets) and does not arrive at "
-                    f"{b.node.name} ({dev} received none): a filter between or on {b.node.name}",
-                    f"tcpdump -ni {b.node.uplink} {asked}",
-                )
-        elif _lost_bare(trip, a, b):
+        sent, received = (trip.hosts[end.node.name].more.moved.get(dev) for end in (a, b))
+        said = f"UDP {port}" if port else f"IP protocol {protocol}"
+        asked = f"udp port {port}" if port else f"ip proto {protocol}"
+        if sent and received and sent.sent > _to_others(trip, a, b, sent) and received.received == 0:
+            yield Cause(
+                b.node.name,
+                f"{said} leaves {a.node.name} ({dev} sent {sent.sent} packets) and does not arrive at "
+                f"{b.node.name} ({dev} received none): a filter between or on {b.node.name}",
+                f"tcpdump -ni {b.node.uplink} {asked}",
+            )
+
+
+def _to_others(trip: Trip, a: End, b: End, moved: Moved) -> int:
+    """Say how many of the packets that a device has sent may not have been for the other node: all, if none need be.
+
+    A device counts for all peers: what was sent again to others counts, and replies, no more than what came in.
+    """
+    if not trip.again(a, b):
+        return moved.sent
+    others = [node for node in trip.cluster.nodes if node not in {a.node, b.node}]
+    tries = trip.hosts[a.node.name].more.tried
+    most = MOST_PINGS * sum(any(_is_at(node, ping) for node in others) for ping in tries)
+    return most + min(most, moved.received)
+
+
+def _lost_bare(trip: Trip) -> Iterator[Cause]:
+    """Look at requests that pods have sent, and of which the others' pods have received none."""
+    if not (trip.crosses and trip.whole) or _carrier(trip):
+        return
+    for a, b in trip.both:
+        one, other = (trip.hosts[end.node.name].more.echoes for end in (a, b))
+        of = {pod.address: pods.netns(pod, trip.cluster.marks) for pod in b.node.pods}
+        ends = [(one.get(ping.netns), other.get(of.get(ping.target, ""))) for ping in trip.again(a, b)]
+        if ends and all(sent and received and sent.sent > 0 and received.received == 0 for sent, received in ends):
             yield Cause(
                 b.node.name,
                 f"pods' packets leave {a.node.name} bare, and do not arrive at {b.node.name}: a filter between or on "
                 f"{b.node.name}, or somebody on the underlay who minds addresses that are not the nodes' own",
                 f"tcpdump -ni {b.node.uplink} host {b.address}",
             )
-
-
-def _lost_bare(trip: Trip, a: End, b: End) -> bool:
-    """Say whether one pod has sent requests of which the other has received none."""
-    sent, received = (
-        trip.hosts[end.node.name].more.echoes.get(pods.netns(end.pod, trip.cluster.marks)) if end.pod else None
-        for end in (a, b)
-    )
-    return bool(sent and received and sent.sent > 0 and received.received == 0)
 
 
 def _remembered(trip: Trip) -> Iterator[Cause]:

@@ -20,6 +20,8 @@ from podnet.verify.mesh.probe import HEADERS
 MARK = "==further=="
 PINGS, INTERVAL, WINDOW = 6, 0.2, 2
 """How often, and within how many seconds, the pings are repeated whose way the counters show."""
+MOST_PINGS = 11
+"""How many one ping sends within that time if nobody replies."""
 AT_MOST = 10  # seconds for the same by TCP and UDP: on an emulated processor Perl takes long to start
 SETTINGS = (
     "net/ipv4/ip_forward",
@@ -108,6 +110,8 @@ class Evidence:
     counted: Mapping[str, int] = field(default_factory=dict)
     refusals: tuple[Refusal, ...] = ()
     risen: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    tried: tuple[Ping, ...] = ()
+    """What the host itself has sent again: of other packets the counters say nothing."""
 
     def setting(self, path: str) -> str | None:
         """Return a setting of the host."""
