@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from podnet import boot, modes
+from podnet import boot, modes, pods
 from podnet.state import Address, Neighbour, Nic, Route, Rule, State, Sysctl
 from podnet.verify.diagnosis.causes import End, Host, Trip, causes, outside
 from podnet.verify.diagnosis.evidence import Echoes, Evidence, Moved, Ping, Way
@@ -579,6 +579,24 @@ def test_what_a_pf_does_to_a_pods_vf_is_named() -> None:
         f"node1: eth1, of which the pod's NIC {first_vf.nic} is a VF, is down (look: ssh node1 ip link show dev eth1)"
     )
     assert told(vlan=0, up=False) == [down]
+
+
+def test_a_pod_under_another_mac_is_named_and_not_what_knows_it_by_the_right_one() -> None:
+    """The wanted MAC is the right one: whoever has it in a table is not advised another."""
+    other = replace(cluster().node(ONE).pods[1])
+    right, wrong = (pods.mac(pod.address) for pod in (other, cluster().node(ONE).pods[0]))
+
+    def moved(have: State) -> State:
+        return adding("neighbours", Neighbour("cni0", other.address, right))(
+            inside("podnet-pod2", with_link("eth0", mac=wrong))(have)
+        )
+
+    for source in (ONE, TWO):
+        start = cluster().node(source)
+        of = trip("vxlan", {ONE: moved})
+        of = replace(of, source=End(start, start.pods[0]), target=End(cluster().node(ONE), other))
+        (said,) = map(str, causes(of))
+        assert said.startswith(f"node1: pod podnet-pod2: wrong link: eth0: mac is {wrong}, and should be {right}")
 
 
 def test_what_was_learnt_is_named_behind_the_port_that_had_others_answer() -> None:

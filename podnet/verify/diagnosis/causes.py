@@ -442,14 +442,18 @@ def _known_as(trip: Trip, space: Space, dev: str, hop: IPv4Address) -> Iterator[
 
 
 def _macs(trip: Trip, address: IPv4Address) -> set[str]:
-    spaces = [space for host in trip.hosts.values() for space in (host.have, *host.have.pods.values())]
-    return {
-        mac
-        for space in spaces
-        for item in space.addresses
-        for link in space.links
-        if item.address.ip == address and link.dev == item.dev and (mac := getattr(link, "mac", ""))
-    }
+    """Name the MACs of an address: the wanted one if it is ours; none where that device is not as wanted itself."""
+    hosts = trip.hosts.values()
+    wanted, seen = (
+        {mac for state in states for each in (state, *state.pods.values()) for mac in _macs_in(each, address)}
+        for states in ([host.want for host in hosts], [host.have for host in hosts])
+    )
+    return (wanted if wanted <= seen else set()) if wanted else seen
+
+
+def _macs_in(state: State, address: IPv4Address) -> set[str]:
+    devs = {item.dev for item in state.addresses if item.address.ip == address}
+    return {mac for link in state.links if link.dev in devs and (mac := getattr(link, "mac", ""))}
 
 
 def _allows(address: IPv4Address, item: Item) -> bool:
