@@ -466,6 +466,28 @@ def test_a_strangers_translation_of_pods_addresses_is_named() -> None:
         assert (said in "".join(map(str, causes(inward(of))))) is found
 
 
+@pytest.mark.parametrize("verdict", ["snat", "masquerade", "dnat", "redirect"])
+def test_a_translation_by_nft_is_named(verdict: str) -> None:
+    """With a counter by what it has counted, without one if it is for such packets, and else as what may be."""
+    to = {"prefix": {"addr": "10.244.2.0", "len": 24}}
+    asks = [asking("ip", "saddr", "10.244.1.2"), asking("ip", "daddr", to)]
+    plain = of_rule(*asks, verdict=verdict)
+    counted = replace(plain, packets=1)
+    for refusal, risen_by, told in [
+        (counted, 1, "has translated 1 packets just now"),
+        (counted, 0, ""),
+        (plain, 0, "translates such packets, and does not count them"),
+        (replace(plain, plain=False), 0, "may translate these packets; it does not count them"),
+    ]:
+        of = trip("vxlan", more={ONE: Evidence(refusals=(refusal,), risen={refusal.key: risen_by})})
+        said = "".join(map(str, causes(of)))
+        assert bool(said) is bool(told)
+        assert told in said
+        assert causes(outward(of)) == []
+    elsewhere = of_rule(asking("ip", "saddr", "172.17.0.2"), verdict=verdict)
+    assert causes(trip("vxlan", more={ONE: Evidence(refusals=(elsewhere,))})) == []
+
+
 UNCOUNTED = Refusal("nft inet own forward", "rule handle 4: drop", "nft -a list chain inet own forward", None)
 
 
@@ -688,10 +710,10 @@ def test_nft_refusals_are_read() -> None:
     assert not vague.plain
 
 
-def of_rule(*expr: dict[str, Any], family: str = "inet") -> Refusal:
+def of_rule(*expr: dict[str, Any], family: str = "inet", verdict: str = "drop") -> Refusal:
     """Read one rule of nft's as `nft -j` prints it."""
     chain = {"family": family, "table": "own", "chain": "forward"}
-    said = {"nftables": [{"rule": {**chain, "handle": 4, "expr": [*expr, {"drop": None}]}}]}
+    said = {"nftables": [{"rule": {**chain, "handle": 4, "expr": [*expr, {verdict: None}]}}]}
     (refusal,) = of_nft(json.dumps(said), beside_iptables=False)
     return refusal
 

@@ -493,7 +493,7 @@ def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[
     yield from space.differing("chains")
     yield from space.differing("openings")
     if not trip.passes and not trip.translated:
-        yield from _took(host, _inner(trip) + _carrying(trip), "translated", translating=True)
+        yield from _translated(trip, host)
     mtus = {link.dev: link.mtu for link in host.have.links}
     uplink = host.node.uplink
     if space.sized and trip.crosses and mtus.get(uplink, 0) < trip.cluster.underlay_mtu:
@@ -504,13 +504,26 @@ def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[
 
 def _refused(trip: Trip, host: Host) -> Iterator[Cause]:
     """Find rules that have refused such packets just now, or that do not count and are for such packets alone."""
+    yield from _took(host, _inner(trip) + _carrying(trip), "refused", translating=False)
+    yield from _takes(trip, host, translating=False)
+
+
+def _translated(trip: Trip, host: Host) -> Iterator[Cause]:
+    """Find rules by which such packets have gone on under another address, or do so without being counted."""
+    yield from _took(host, _inner(trip) + _carrying(trip), "translated", translating=True)
+    yield from _takes(trip, host, translating=True)
+
+
+def _takes(trip: Trip, host: Host, *, translating: bool) -> Iterator[Cause]:
+    """Find rules that do not count and are for such packets alone."""
     outer = _carrying(trip)
     packets = _inner(trip) + outer
     to_itself = packets if trip.ends_at(host.node.name) else outer
-    yield from _took(host, packets, "refused", translating=False)
     for refusal in host.more.refusals:
-        if refusal.packets is None and refusal.plain and refusal.may_take(to_itself if refusal.local else packets):
-            what = f"firewall: {refusal.where} refuses such packets, and does not count them: {refusal.words}"
+        fitting = refusal.plain and refusal.may_take(to_itself if refusal.local else packets)
+        if refusal.packets is None and refusal.translates is translating and fitting:
+            does = "translates" if translating else "refuses"
+            what = f"firewall: {refusal.where} {does} such packets, and does not count them: {refusal.words}"
             yield Cause(host.node.name, what, refusal.look)
 
 
@@ -653,8 +666,10 @@ def _uncounted(trip: Trip) -> Iterator[Cause]:
     for node in trip.nodes:
         for refusal in trip.hosts[node.name].more.refusals:
             there = trip.ends_at(node.name) or not refusal.local
-            if refusal.packets is None and there and refusal.may_take(_inner(trip)):
-                what = f"firewall: {refusal.where} may refuse these packets; it does not count them: {refusal.words}"
+            expected = refusal.translates and trip.translated
+            if refusal.packets is None and there and not expected and refusal.may_take(_inner(trip)):
+                does = "translate" if refusal.translates else "refuse"
+                what = f"firewall: {refusal.where} may {does} these packets; it does not count them: {refusal.words}"
                 yield Cause(node.name, what, refusal.look)
 
 

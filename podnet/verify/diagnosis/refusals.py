@@ -1,6 +1,6 @@
 """What a host's firewall refuses: rules that drop or reject, and policies, with how many packets each has met.
 
-Rules of iptables' that translate addresses are among them: what should be seen as it is would not be.
+Rules that translate addresses are among them: what should be seen as it is would not be.
 
 Rules are not run here. Which one takes a packet the kernel tells by its counters, before and after some pings; what a
 rule says of addresses, protocol and port only excludes rules that counted somebody else's packets.
@@ -18,6 +18,7 @@ from podnet.marks import ANY_ALIAS, ANY_CHAIN, ANY_TABLE, of
 
 REFUSING = {"DROP", "REJECT"}
 TRANSLATING = {"MASQUERADE", "SNAT", "DNAT", "REDIRECT", "NETMAP"}
+NFT_TRANSLATING = {word.lower() for word in TRANSLATING}
 COUNTED = re.compile(r"\[(\d+):\d+\] (-A (\S+) .*)")
 POLICY = re.compile(r":(\S+) (\S+) \[(\d+):\d+\]")
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress", "egress")
@@ -119,13 +120,17 @@ def of_nft(said: str, beside_iptables: bool) -> Iterator[Refusal]:  # noqa: FBT0
         if kind == "chain" and entry.get("policy") == "drop" and entry.get("hook") in HOOKS:
             yield Refusal(where, "policy drop", look, None, local=place in local)
         if kind == "rule" and not of(ANY_ALIAS, str(entry.get("comment", ""))):
-            verdicts = [word for part in entry["expr"] for word in part if word in {"drop", "reject"}]
+            taking = {"drop", "reject"} | NFT_TRANSLATING
+            verdicts = [word for part in entry["expr"] for word in part if word in taking]
             if verdicts:
                 counts = [part["counter"]["packets"] for part in entry["expr"] if part.get("counter")]
                 words = f"rule handle {entry['handle']}: {verdicts[0]}"
                 asks = tuple(_nft_asks(entry["expr"]))
                 plain = 0 < len(asks) == sum("match" in part for part in entry["expr"])
-                yield Refusal(where, words, look, counts[0] if counts else None, asks, plain, place in local)
+                translates = verdicts[0] in NFT_TRANSLATING
+                yield Refusal(
+                    where, words, look, counts[0] if counts else None, asks, plain, place in local, translates
+                )
 
 
 def _chain(entry: Mapping[str, Any]) -> tuple[object, object, object]:
