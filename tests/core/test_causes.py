@@ -541,6 +541,8 @@ AWAY = Route(IPv4Network("0.0.0.0/0"), "eth1", IPv4Address("192.0.2.1"), table="
         (Rule(99, "77", source=IPv4Network("10.244.2.0/24")), AWAY),
         (Rule(99, "77"), replace(AWAY, kind="blackhole", dev=None, via=None)),
         (Rule(99, "", target=IPv4Network("10.244.1.0/24"), options=("action prohibit",)), AWAY),
+        (Rule(99, "", target=IPv4Network("10.244.1.0/24"), iif="cni0", options=("action unreachable",)), AWAY),
+        (Rule(99, "77", source=IPv4Network("10.244.1.0/24"), iif="flannel.1"), AWAY),
     ],
 )
 def test_a_strange_rule_of_policy_routing_is_named(rule: Rule, table: Route) -> None:
@@ -561,12 +563,31 @@ def test_rules_that_lead_no_packet_away_are_no_cause() -> None:
         Rule(100, "local"),
         Rule(2500, "main", target=ours),
         Rule(98, "77", source=elsewhere),
-        Rule(97, "77", fwmark="0x1"),
+        Rule(97, "77", iif="docker0"),
         Rule(96, "80", target=same.to),
         Rule(3000, "77"),  # behind one that has found a way
     ]
     more = Evidence(rules=frozenset(rules), routes=frozenset({AWAY, same}))
     assert causes(trip("vxlan", more={TWO: more})) == []
+
+
+@pytest.mark.parametrize("rule", [Rule(60, "77", fwmark="0x7"), Rule(60, "77", options=("ipproto icmp",))])
+def test_a_rule_that_may_lead_packets_away_is_named_before_a_loose_rp_filter(rule: Rule) -> None:
+    """It asks for what is not known of the packets; a filter that is not strict hardly ever drops any."""
+    loose = frozenset({Sysctl("net/ipv4/conf/cni0/rp_filter", "2")})
+    more = Evidence(settings=loose, counted={"TcpExtIPReversePathFilter": 3}, routes=frozenset({AWAY}))
+    assert "rp_filter has dropped 3 packets" in first(trip("vxlan", more={TWO: more}))
+    found = [*map(str, causes(trip("vxlan", more={TWO: replace(more, rules=frozenset({rule}))})))]
+    assert found[0].startswith("node2: somebody's rule of policy routing may come before the routes: rule add ")
+    assert "rp_filter" in found[-1]
+    assert "rp_filter" in first(trip("vxlan", more={TWO: replace(more, rules=frozenset({replace(rule, iif="eth9")}))}))
+
+
+def test_a_rule_of_policy_routing_for_what_a_node_sends_itself_is_named() -> None:
+    """It speaks to pods from the address of the device that leads to them."""
+    rule = Rule(60, "", target=IPv4Network("10.244.1.0/32"), options=("action prohibit",))
+    of = by_node(trip("vxlan", more={TWO: Evidence(rules=frozenset({rule}))}))
+    assert first(of).startswith("node2: somebody's rule of policy routing comes before the routes")
 
 
 def test_a_wrong_underlay_is_named() -> None:

@@ -21,7 +21,7 @@ from podnet.plan import FORWARD_ALL, compare
 from podnet.state import MAIN, Chain, Ipip, Item, Link, Loan, Route, State, Veth, Vxlan, Wireguard
 from podnet.verify.diagnosis.evidence import MOST_PINGS, Evidence, Moved, Ping
 from podnet.verify.diagnosis.refusals import ICMP, Packet
-from podnet.verify.strangers.policy import detours
+from podnet.verify.strangers.policy import ACTION, Detour, detours
 
 IPIP, UDP = 4, 17
 STRICT = 1
@@ -220,8 +220,7 @@ def _rules(have: Chain, want: Chain) -> Iterator[str]:
 
 def causes(trip: Trip) -> list[Cause]:
     """Return what is wrong on the way, the first of it first."""
-    stages = (_walk,) if trip.passes else (_walk, _lost, _lost_bare, _remembered, _uncounted, _unanswered, _beside)
-    return next((found for stage in stages if (found := [*dict.fromkeys(stage(trip))])), [])
+    return next((found for stage in STAGES[trip.passes] if (found := [*dict.fromkeys(stage(trip))])), [])
 
 
 def untold(trip: Trip) -> bool:
@@ -322,11 +321,8 @@ def _node(trip: Trip, node: Node) -> Iterator[Cause]:
     own = [end for end in (trip.source, trip.target) if end.node == node]
     away = [end for end in (trip.source, trip.target) if end.node != node]
     cables = cables_of(trip.cluster, host.want, own)
-    bridges = sorted({item.bridge for item in host.want.ports if item.dev in cables})
-    made = {link.dev for link in host.want.links}
-    tunnel = [dev for end in away if (dev := _leads(host.want, end.address)) and dev in made]
-    devs = [*cables, *bridges, *tunnel]
-    yield from _devices(space, devs)
+    tunnel = _tunnel(host, away)
+    yield from _devices(space, [dev for dev in _devs(trip, node) if dev != node.uplink])
     yield from space.differing("ports", partial(_is_on, cables))
     yield from _policy(trip, host)
     yield from _routes(trip, space, [end.address for end in (*away, *own) if end.address != node.ip])
@@ -334,7 +330,23 @@ def _node(trip: Trip, node: Node) -> Iterator[Cause]:
         yield from space.differing("peers", partial(_allows, end.address))
         yield from space.differing("fous", lambda _: bool(tunnel))
         yield from _underlay(trip, space, host, end.node)
-    yield from _passing(trip, space, host, [*devs, node.uplink] if away else devs)
+    yield from _passing(trip, space, host, _devs(trip, node))
+
+
+def _tunnel(host: Host, away: Iterable[End]) -> list[str]:
+    """Name what of ours leads to ends on other nodes."""
+    made = {link.dev for link in host.want.links}
+    return [dev for end in away if (dev := _leads(host.want, end.address)) and dev in made]
+
+
+def _devs(trip: Trip, node: Node) -> list[str]:
+    """Name the devices that the packets pass on a node: ours, and the uplink if it is on the way."""
+    host = trip.hosts[node.name]
+    own = [end for end, _ in trip.both if end.node == node]
+    away = [end for end, _ in trip.both if end.node != node]
+    cables = cables_of(trip.cluster, host.want, own)
+    bridges = sorted({item.bridge for item in host.want.ports if item.dev in cables})
+    return [*cables, *bridges, *_tunnel(host, away), *([node.uplink] if away else [])]
 
 
 def cables_of(cluster: Cluster, want: State, own: Iterable[End]) -> list[str]:
@@ -356,14 +368,46 @@ def _is_on(devs: Container[str], item: Item) -> bool:
 def _policy(trip: Trip, host: Host) -> Iterator[Cause]:
     """Find rules of policy routing that send the pods' packets elsewhere than the main table would.
 
-    One that asks for more than addresses is given the benefit of doubt.
+    One that asks for more than addresses, and where they come in, is given the benefit of doubt.
     """
+    for each, surely in _detours(trip, host):
+        if surely:
+            said = f"{each.said}, by which a packet {each.does}"
+            what = f"somebody's rule of policy routing comes before the routes: {said}"
+            yield Cause(host.node.name, what, each.look)
+
+
+def _perhaps(trip: Trip) -> Iterator[Cause]:
+    """Name rules of policy routing that may send them elsewhere, then what a loose rp_filter has dropped."""
+    for node in trip.nodes:
+        for each, surely in _detours(trip, trip.hosts[node.name]):
+            if not surely:
+                said = f"{each.said}, by which a packet that it fits {each.does}"
+                what = f"somebody's rule of policy routing may come before the routes: {said}"
+                yield Cause(node.name, what, each.look)
+    for node in trip.nodes:
+        yield from _reverse(trip.hosts[node.name], _devs(trip, node), strict=False)
+
+
+def _detours(trip: Trip, host: Host) -> Iterator[tuple[Detour, bool]]:
+    """Follow the rules there and back, and say of each that leads elsewhere whether it is known to fit."""
+    routes = host.have.routes | host.more.routes
     for a, b in trip.both:
-        for each in detours(host.more.rules, host.have.routes | host.more.routes, a.address, b.address):
-            if each.surely:
-                said = f"{each.said}, by which a packet {each.does}"
-                what = f"somebody's rule of policy routing comes before the routes: {said}"
-                yield Cause(host.node.name, what, each.look)
+        came = _comes_in(trip, host, a)
+        rules = [rule for rule in host.more.rules if rule.iif in {None, *came}]
+        for source in _borne(trip, a, b):
+            for target in _borne(trip, b, a):
+                for each in detours(rules, routes, source, target):
+                    asked = [option for option in each.rule.options if not option.startswith(ACTION)]
+                    yield each, not asked and not each.rule.fwmark
+
+
+def _comes_in(trip: Trip, host: Host, end: End) -> list[str]:
+    """Name the devices by which a node gets packets from one end; `lo` are its own."""
+    if end.node != host.node:
+        return [_leads(host.want, end.address) or host.node.uplink]
+    cables = cables_of(trip.cluster, host.want, [end])
+    return [item.bridge for item in host.want.ports if item.dev in cables] or cables or ["lo"]
 
 
 def best(routes: Iterable[Route], to: IPv4Address) -> Route | None:
@@ -488,7 +532,7 @@ def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[
     yield from space.differing("sysctls", lambda item: place(item) == FORWARD_ALL)
     yield from space.differing("sysctls", lambda item: place(item) in stopping)
     if not trip.passes:
-        yield from _reverse(host, devs)
+        yield from _reverse(host, devs, strict=True)
         yield from _refused(trip, host)
     yield from space.differing("chains")
     yield from space.differing("openings")
@@ -536,14 +580,14 @@ def _took(host: Host, packets: list[Packet], how: str, *, translating: bool) -> 
             yield Cause(host.node.name, what, refusal.look)
 
 
-def _reverse(host: Host, devs: list[str]) -> Iterator[Cause]:
+def _reverse(host: Host, devs: list[str], *, strict: bool) -> Iterator[Cause]:
     """Find devices that refuse what comes in by them because its sender is sought elsewhere."""
     dropped = host.more.counted.get("TcpExtIPReversePathFilter", 0)
     values = {dev: value for dev in devs if (value := _filter(host, dev))}
+    named = {dev: value for dev, value in values.items() if value == STRICT} if strict else values
     # It is counted for the whole host, whichever device it was.
-    if dropped > 0 and values:
-        strict = {dev: value for dev, value in values.items() if value == STRICT}
-        told = ", ".join(f"{dev} {value}" for dev, value in (strict or values).items())
+    if dropped > 0 and named:
+        told = ", ".join(f"{dev} {value}" for dev, value in named.items())
         what = f"rp_filter has dropped {dropped} packets just now; in force are: {told}"
         yield Cause(host.node.name, what, "sysctl -ar 'ipv4.conf.*rp_filter'; nstat -asz TcpExtIPReversePathFilter")
 
@@ -700,3 +744,10 @@ def _beside(trip: Trip) -> Iterator[Cause]:
         host = trip.hosts[node.name]
         for sentence in differences(host.want, host.have, trip.cluster.marks):
             yield Cause(node.name, f"nothing on the way is wrong; beside it: {sentence}", "ip -d address; ip route")
+
+
+STAGES = {
+    True: (_walk,),
+    False: (_walk, _lost, _perhaps, _lost_bare, _remembered, _uncounted, _unanswered, _beside),
+}
+"""What is asked one after the other until something is found, for a pair whose packets pass, or do not."""
