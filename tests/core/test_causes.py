@@ -532,6 +532,22 @@ def test_what_refuses_tcp_is_no_cause_for_a_ping_that_fails() -> None:
     assert "iptables raw PREROUTING has refused 7 packets just now" in said
 
 
+def test_a_rule_for_ports_that_counted_on_is_named_though_the_port_that_failed_is_not_known() -> None:
+    """For what has ports; one that does not count only as what may be."""
+    udp = PROTOCOLS["udp"]
+    words = "-A PREROUTING -d 10.244.0.0/16 -p udp -m multiport --dports {}20000:65535 -j DROP"
+    for negation in ("", "! "):
+        said = words.replace("--dports {}", negation + "--dports ")
+        before, after = ([*of_iptables([f"[{n}:0] {said}"], "iptables")] for n in (0, 3))
+        of = trip("vxlan", more={TWO: Evidence(refusals=tuple(after), risen=risen(before, after))})
+        assert causes(of) == []
+        assert causes(replace(of, protocol=PROTOCOLS["tcp"])) == []
+        assert "iptables  PREROUTING has refused 3 packets just now" in first(replace(of, protocol=udp))
+    refusal = of_rule(asking("udp", "dport", 40000))
+    said = first(replace(trip("vxlan", more={TWO: Evidence(refusals=(refusal,))}), protocol=udp))
+    assert "nft inet own forward may refuse these packets" in said
+
+
 AWAY = Route(IPv4Network("0.0.0.0/0"), "eth1", IPv4Address("192.0.2.1"), table="77")
 
 

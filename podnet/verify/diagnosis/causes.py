@@ -564,7 +564,7 @@ def _takes(trip: Trip, host: Host, *, translating: bool) -> Iterator[Cause]:
     packets = _inner(trip) + outer
     to_itself = packets if trip.ends_at(host.node.name) else outer
     for refusal in host.more.refusals:
-        fitting = refusal.plain and refusal.may_take(to_itself if refusal.local else packets)
+        fitting = refusal.plain and refusal.takes(to_itself if refusal.local else packets)
         if refusal.packets is None and refusal.translates is translating and fitting:
             does = "translates" if translating else "refuses"
             what = f"firewall: {refusal.where} {does} such packets, and does not count them: {refusal.words}"

@@ -41,13 +41,17 @@ SAVERS = {
 
 KNOCK = """use strict;
 use Socket qw(:DEFAULT SOCK_NONBLOCK);
-my ($protocol, $to) = ($ARGV[0], pack_sockaddr_in(9, inet_aton($ARGV[1])));
+my $protocol = $ARGV[0];
 for (1 .. $ARGV[2]) {
+    my $to = pack_sockaddr_in($_ % 2 ? 9 : 60999, inet_aton($ARGV[1]));
     socket(my $socket, PF_INET, ($protocol == 6 ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK, 0) or die;
     $protocol == 6 ? connect($socket, $to) : send($socket, "podnet", 0, $to);
     select(undef, undef, undef, $ARGV[3]);
 }"""
-"""Sends packets of TCP or UDP to the port of RFC 863, where nobody listens: firewalls count them all the same."""
+"""Sends packets of TCP or UDP to ports where nobody listens: firewalls count them all the same.
+
+They are that of RFC 863, and the last of those that the kernel gives to whoever asks for any, as what failed has done.
+"""
 
 
 @dataclass(frozen=True)

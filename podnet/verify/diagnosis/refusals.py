@@ -25,6 +25,7 @@ HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress", "
 ICMP = 1
 LOCAL = {"input", "output"}
 PROTOCOLS = {"icmp": 1, "ipencap": 4, "ipip": 4, "tcp": 6, "udp": 17}
+WITH_PORTS = {6, 17}
 
 
 @dataclass(frozen=True)
@@ -60,22 +61,27 @@ class Refusal:
         return (self.where, self.words)
 
     def may_take(self, packets: Iterable[Packet]) -> bool:
-        """Say whether one of these packets could have met it."""
+        """Say whether one of these packets could have met it; a port that is not known may be any."""
+        return any(all(_holds(packet, *ask) is not False for ask in self.asks) for packet in packets)
+
+    def takes(self, packets: Iterable[Packet]) -> bool:
+        """Say whether one of these packets meets all that is understood."""
         return any(all(_holds(packet, *ask) for ask in self.asks) for packet in packets)
 
 
-def _holds(packet: Packet, what: str, negated: bool, value: str) -> bool:  # noqa: FBT001  # as the rule says it
+def _holds(packet: Packet, what: str, negated: bool, value: str) -> bool | None:  # noqa: FBT001  # as the rule says it
+    """Say whether a condition holds; None if the packet's port is not known."""
     match what:
         case "source" | "target":
             found = getattr(packet, what) in IPv4Network(value, strict=False)
         case "protocol":
             number = PROTOCOLS.get(value, int(value) if value.isdigit() else None)
             found = number == packet.protocol
+        case _ if packet.port is None:
+            return None if packet.protocol in WITH_PORTS else negated
         case _:
             ports = [part.partition(":") for part in value.split(",")]
-            found = packet.port is not None and any(
-                int(low) <= packet.port <= int(high or low) for low, _, high in ports if low.isdigit()
-            )
+            found = any(int(low) <= packet.port <= int(high or low) for low, _, high in ports if low.isdigit())
     return found != negated
 
 
