@@ -143,7 +143,7 @@ def keys(haves: Mapping[str, State], cluster: Cluster) -> dict[str, str]:
 
 @dataclass
 class Inquiry:
-    """Reads further, once, when the first pair has failed; then explains any."""
+    """Reads further when the first pair has failed, and of two nodes where that tells nothing; then explains any."""
 
     fleet: Fleet
     want: Mapping[str, State]
