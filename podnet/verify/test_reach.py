@@ -12,7 +12,13 @@ def _fail_if_wrong(mesh: Mesh, node: Node, size: str, inquiry: Explains) -> None
     wrong = [(reply, problem) for reply in mesh.of(node, size) if (problem := mesh.fault(reply))]
     problems = inquiry.explained(
         [
-            Problem(reply.source, reply.target, problem, None if size == SMALL else mesh.largest(reply))
+            Problem(
+                reply.source,
+                reply.target,
+                problem,
+                None if size == SMALL else mesh.largest(reply),
+                passes=reply.reached,
+            )
             for reply, problem in wrong
             if reply.tried
         ]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from podnet import boot, modes
+from podnet import boot, modes, pods
 from podnet.state import Address, Neighbour, Nic, Route, Rule, State, Sysctl
 from podnet.verify.diagnosis.causes import End, Host, Trip, causes, outside
-from podnet.verify.diagnosis.evidence import Echoes, Evidence, Moved, Way
-from podnet.verify.diagnosis.refusals import PROTOCOLS, Packet, Refusal, of_iptables, of_nft, risen
+from podnet.verify.diagnosis.evidence import Echoes, Evidence, Moved, Ping, Way
+from podnet.verify.diagnosis.refusals import ICMP, PROTOCOLS, Packet, Refusal, of_iptables, of_nft, risen
 from tests.core import goldens
 from tests.core.examples import cluster
 
@@ -46,6 +46,11 @@ def trip(mode: str, changes: dict[str, Change] | None = None, more: dict[str, Ev
         hosts[node.name] = Host(node, want, change(have) if change else have, (more or {}).get(node.name, Evidence()))
     source, target = of.node(ONE), of.node(TWO)
     return Trip(of, hosts, End(source, source.pods[0]), End(target, target.pods[0]))
+
+
+def again(to: str, size: int | None = None, protocol: int = ICMP) -> tuple[Ping, ...]:
+    """Have the first pod of a node try again to reach that of another one."""
+    return (Ping("podnet-pod1", cluster().node(to).pods[0].address, size, protocol),)
 
 
 def without(kind: str, /, **fields: object) -> Change:
@@ -373,22 +378,54 @@ def test_the_order_is_that_of_the_way() -> None:
     assert nouns == ["missing link", "missing address", "missing route", "missing neighbour", "missing FDB entry"]
 
 
+SENT, NONE = (Moved(sent, received=0, dropped=0) for sent in (6, 0))
+LEFT = {
+    ONE: Evidence(moved={"flannel.1": SENT}, tried=again(TWO)),
+    TWO: Evidence(moved={"flannel.1": NONE}, tried=again(ONE)),
+}
+
+
 def test_what_leaves_and_does_not_arrive_was_lost_in_between() -> None:
     """All tables are right: the tunnel's counters at both ends tell a filter on the underlay."""
-    more = {
-        ONE: Evidence(moved={"flannel.1": Moved(sent=6, received=0, dropped=0)}),
-        TWO: Evidence(moved={"flannel.1": Moved(sent=0, received=0, dropped=0)}),
-    }
-    said = first(trip("vxlan", more=more))
+    lost = trip("vxlan", more=LEFT)
+    said = first(lost)
     assert "UDP 8472 leaves node1 (flannel.1 sent 6 packets) and does not arrive at node2" in said
     assert "a filter between or on node2 (look: ssh node2 tcpdump -ni eth0 udp port 8472)" in said
+    # Where pings are lost all is: larger ones, TCP, what other pods of the two nodes send.
+    others = [End(end.node, end.node.pods[1]) for end in (lost.source, lost.target)]
+    for also in (
+        replace(lost, size=1450),
+        replace(lost, protocol=6),
+        replace(lost, source=others[0], target=others[1]),
+    ):
+        assert first(also) == said
+
+
+@pytest.mark.parametrize(
+    ("tried", "sent"),
+    [
+        ((), 6),  # nothing was sent again
+        (again("node3"), 6),
+        (again(TWO, size=1450), 6),  # what is small may pass
+        (again(TWO, protocol=17), 6),  # a ping may
+        (again(TWO) + again("node3"), 11),  # all of it may have been for the other one
+    ],
+)
+def test_a_device_that_received_none_of_what_was_not_sent_to_it_tells_nothing(
+    tried: tuple[Ping, ...], sent: int
+) -> None:
+    """Counters are those of a device, for all peers, and of those seconds in which some pairs tried again."""
+    more = {ONE: Evidence(moved={"flannel.1": replace(SENT, sent=sent)}, tried=tried), TWO: LEFT[TWO]}
+    assert causes(trip("vxlan", more=more)) == []
+    echoes = {name: Evidence(echoes={"podnet-pod1": Echoes(6, 0)}, tried=tried[1:]) for name in (ONE, TWO)}
+    assert causes(trip("host_gw", more=echoes)) == []
 
 
 def test_pods_packets_that_are_lost_bare_are_told() -> None:
     """Without a tunnel it is the pods that tell: one has sent requests, and the other has received none."""
     more = {
-        ONE: Evidence(echoes={"podnet-pod1": Echoes(sent=6, received=6)}),
-        TWO: Evidence(echoes={"podnet-pod1": Echoes(sent=6, received=0)}),
+        ONE: Evidence(echoes={"podnet-pod1": Echoes(sent=6, received=6)}, tried=again(TWO)),
+        TWO: Evidence(echoes={"podnet-pod1": Echoes(sent=6, received=0)}, tried=again(ONE)),
     }
     for mode in ("host_gw", "macvlan"):
         said = first(trip(mode, more=more))
@@ -429,14 +466,34 @@ def test_a_strangers_translation_of_pods_addresses_is_named() -> None:
         assert (said in "".join(map(str, causes(inward(of))))) is found
 
 
+@pytest.mark.parametrize("verdict", ["snat", "masquerade", "dnat", "redirect"])
+def test_a_translation_by_nft_is_named(verdict: str) -> None:
+    """With a counter by what it has counted, without one if it is for such packets, and else as what may be."""
+    to = {"prefix": {"addr": "10.244.2.0", "len": 24}}
+    asks = [asking("ip", "saddr", "10.244.1.2"), asking("ip", "daddr", to)]
+    plain = of_rule(*asks, verdict=verdict)
+    counted = replace(plain, packets=1)
+    for refusal, risen_by, told in [
+        (counted, 1, "has translated 1 packets just now"),
+        (counted, 0, ""),
+        (plain, 0, "translates such packets, and does not count them"),
+        (replace(plain, plain=False), 0, "may translate these packets; it does not count them"),
+    ]:
+        of = trip("vxlan", more={ONE: Evidence(refusals=(refusal,), risen={refusal.key: risen_by})})
+        said = "".join(map(str, causes(of)))
+        assert bool(said) is bool(told)
+        assert told in said
+        assert causes(outward(of)) == []
+    elsewhere = of_rule(asking("ip", "saddr", "172.17.0.2"), verdict=verdict)
+    assert causes(trip("vxlan", more={ONE: Evidence(refusals=(elsewhere,))})) == []
+
+
 UNCOUNTED = Refusal("nft inet own forward", "rule handle 4: drop", "nft -a list chain inet own forward", None)
 
 
 def test_a_rule_that_does_not_count_is_named_if_it_is_for_such_packets() -> None:
     """One that asks for what is not understood comes last, and one for the host's own packets not at all."""
     to_pods = (("target", False, "10.244.0.0/16"),)
-    lost = {"flannel.1": Moved(sent=0, received=0, dropped=0)}
-    sent = Evidence(moved={"flannel.1": Moved(sent=6, received=0, dropped=0)})
     for refusal, word in [
         (replace(UNCOUNTED, asks=to_pods, plain=True), "node2: firewall: nft inet own forward refuses such packets"),
         (replace(UNCOUNTED, asks=to_pods, plain=True, local=True), "node2: UDP 8472 leaves node1"),
@@ -444,7 +501,7 @@ def test_a_rule_that_does_not_count_is_named_if_it_is_for_such_packets() -> None
         (replace(UNCOUNTED, asks=(("port", False, "53"),), plain=True), "node2: UDP 8472 leaves node1"),
         (UNCOUNTED, "node2: UDP 8472 leaves node1"),
     ]:
-        more = {ONE: sent, TWO: Evidence(refusals=(refusal,), moved=lost)}
+        more = {ONE: LEFT[ONE], TWO: replace(LEFT[TWO], refusals=(refusal,))}
         assert first(trip("vxlan", more=more)).startswith(word), refusal
     said = first(trip("vxlan", more={TWO: Evidence(refusals=(UNCOUNTED, replace(UNCOUNTED, local=True)))}))
     assert said.startswith("node2: firewall: nft inet own forward may refuse these packets; it does not count them: ")
@@ -475,6 +532,22 @@ def test_what_refuses_tcp_is_no_cause_for_a_ping_that_fails() -> None:
     assert "iptables raw PREROUTING has refused 7 packets just now" in said
 
 
+def test_a_rule_for_ports_that_counted_on_is_named_though_the_port_that_failed_is_not_known() -> None:
+    """For what has ports; one that does not count only as what may be."""
+    udp = PROTOCOLS["udp"]
+    words = "-A PREROUTING -d 10.244.0.0/16 -p udp -m multiport --dports {}20000:65535 -j DROP"
+    for negation in ("", "! "):
+        said = words.replace("--dports {}", negation + "--dports ")
+        before, after = ([*of_iptables([f"[{n}:0] {said}"], "iptables")] for n in (0, 3))
+        of = trip("vxlan", more={TWO: Evidence(refusals=tuple(after), risen=risen(before, after))})
+        assert causes(of) == []
+        assert causes(replace(of, protocol=PROTOCOLS["tcp"])) == []
+        assert "iptables  PREROUTING has refused 3 packets just now" in first(replace(of, protocol=udp))
+    refusal = of_rule(asking("udp", "dport", 40000))
+    said = first(replace(trip("vxlan", more={TWO: Evidence(refusals=(refusal,))}), protocol=udp))
+    assert "nft inet own forward may refuse these packets" in said
+
+
 AWAY = Route(IPv4Network("0.0.0.0/0"), "eth1", IPv4Address("192.0.2.1"), table="77")
 
 
@@ -484,6 +557,8 @@ AWAY = Route(IPv4Network("0.0.0.0/0"), "eth1", IPv4Address("192.0.2.1"), table="
         (Rule(99, "77", source=IPv4Network("10.244.2.0/24")), AWAY),
         (Rule(99, "77"), replace(AWAY, kind="blackhole", dev=None, via=None)),
         (Rule(99, "", target=IPv4Network("10.244.1.0/24"), options=("action prohibit",)), AWAY),
+        (Rule(99, "", target=IPv4Network("10.244.1.0/24"), iif="cni0", options=("action unreachable",)), AWAY),
+        (Rule(99, "77", source=IPv4Network("10.244.1.0/24"), iif="flannel.1"), AWAY),
     ],
 )
 def test_a_strange_rule_of_policy_routing_is_named(rule: Rule, table: Route) -> None:
@@ -497,19 +572,38 @@ def test_a_strange_rule_of_policy_routing_is_named(rule: Rule, table: Route) -> 
 
 def test_rules_that_lead_no_packet_away_are_no_cause() -> None:
     """Tailscale, Cilium and the like have some on healthy hosts."""
-    pods, elsewhere = IPv4Network("10.244.0.0/16"), IPv4Network("10.9.0.0/16")
+    ours, elsewhere = IPv4Network("10.244.0.0/16"), IPv4Network("10.9.0.0/16")
     same = Route(IPv4Network("10.244.1.0/24"), "flannel.1", IPv4Address("10.244.1.0"), onlink=True, table="80")
     rules = [
         Rule(5270, "52"),
         Rule(100, "local"),
-        Rule(2500, "main", target=pods),
+        Rule(2500, "main", target=ours),
         Rule(98, "77", source=elsewhere),
-        Rule(97, "77", fwmark="0x1"),
+        Rule(97, "77", iif="docker0"),
         Rule(96, "80", target=same.to),
         Rule(3000, "77"),  # behind one that has found a way
     ]
     more = Evidence(rules=frozenset(rules), routes=frozenset({AWAY, same}))
     assert causes(trip("vxlan", more={TWO: more})) == []
+
+
+@pytest.mark.parametrize("rule", [Rule(60, "77", fwmark="0x7"), Rule(60, "77", options=("ipproto icmp",))])
+def test_a_rule_that_may_lead_packets_away_is_named_before_a_loose_rp_filter(rule: Rule) -> None:
+    """It asks for what is not known of the packets; a filter that is not strict hardly ever drops any."""
+    loose = frozenset({Sysctl("net/ipv4/conf/cni0/rp_filter", "2")})
+    more = Evidence(settings=loose, counted={"TcpExtIPReversePathFilter": 3}, routes=frozenset({AWAY}))
+    assert "rp_filter has dropped 3 packets" in first(trip("vxlan", more={TWO: more}))
+    found = [*map(str, causes(trip("vxlan", more={TWO: replace(more, rules=frozenset({rule}))})))]
+    assert found[0].startswith("node2: somebody's rule of policy routing may come before the routes: rule add ")
+    assert "rp_filter" in found[-1]
+    assert "rp_filter" in first(trip("vxlan", more={TWO: replace(more, rules=frozenset({replace(rule, iif="eth9")}))}))
+
+
+def test_a_rule_of_policy_routing_for_what_a_node_sends_itself_is_named() -> None:
+    """It speaks to pods from the address of the device that leads to them."""
+    rule = Rule(60, "", target=IPv4Network("10.244.1.0/32"), options=("action prohibit",))
+    of = by_node(trip("vxlan", more={TWO: Evidence(rules=frozenset({rule}))}))
+    assert first(of).startswith("node2: somebody's rule of policy routing comes before the routes")
 
 
 def test_a_wrong_underlay_is_named() -> None:
@@ -544,6 +638,24 @@ def test_what_a_pf_does_to_a_pods_vf_is_named() -> None:
         f"node1: eth1, of which the pod's NIC {first_vf.nic} is a VF, is down (look: ssh node1 ip link show dev eth1)"
     )
     assert told(vlan=0, up=False) == [down]
+
+
+def test_a_pod_under_another_mac_is_named_and_not_what_knows_it_by_the_right_one() -> None:
+    """The wanted MAC is the right one: whoever has it in a table is not advised another."""
+    other = replace(cluster().node(ONE).pods[1])
+    right, wrong = (pods.mac(pod.address) for pod in (other, cluster().node(ONE).pods[0]))
+
+    def moved(have: State) -> State:
+        return adding("neighbours", Neighbour("cni0", other.address, right))(
+            inside("podnet-pod2", with_link("eth0", mac=wrong))(have)
+        )
+
+    for source in (ONE, TWO):
+        start = cluster().node(source)
+        of = trip("vxlan", {ONE: moved})
+        of = replace(of, source=End(start, start.pods[0]), target=End(cluster().node(ONE), other))
+        (said,) = map(str, causes(of))
+        assert said.startswith(f"node1: pod podnet-pod2: wrong link: eth0: mac is {wrong}, and should be {right}")
 
 
 def test_what_was_learnt_is_named_behind_the_port_that_had_others_answer() -> None:
@@ -635,10 +747,10 @@ def test_nft_refusals_are_read() -> None:
     assert not vague.plain
 
 
-def of_rule(*expr: dict[str, Any], family: str = "inet") -> Refusal:
+def of_rule(*expr: dict[str, Any], family: str = "inet", verdict: str = "drop") -> Refusal:
     """Read one rule of nft's as `nft -j` prints it."""
     chain = {"family": family, "table": "own", "chain": "forward"}
-    said = {"nftables": [{"rule": {**chain, "handle": 4, "expr": [*expr, {"drop": None}]}}]}
+    said = {"nftables": [{"rule": {**chain, "handle": 4, "expr": [*expr, {verdict: None}]}}]}
     (refusal,) = of_nft(json.dumps(said), beside_iptables=False)
     return refusal
 

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
@@ -12,16 +13,21 @@ from typing import Any
 import pytest
 
 from podnet import modes
+from podnet.cluster import Node
 from podnet.marks import FIRST
 from podnet.modes import vxlan
-from podnet.state import Route, Rule, State, Sysctl
-from podnet.verify import capture
+from podnet.state import Address, Nic, Route, Rule, State, Sysctl
+from podnet.verify import capture, test_reach
 from podnet.verify.diagnosis import evidence
-from podnet.verify.diagnosis.evidence import MARK, Echoes, Moved, Ping, Way
+from podnet.verify.diagnosis.causes import Host
+from podnet.verify.diagnosis.evidence import MARK, Echoes, Evidence, Moved, Ping, Way
 from podnet.verify.diagnosis.inquiry import Inquiry, Problem
 from podnet.verify.diagnosis.refusals import PROTOCOLS
 from podnet.verify.entering import by_name
 from podnet.verify.fleet import Answer, Fleet
+from podnet.verify.mesh.probe import SMALL
+from podnet.verify.mesh.sampling import Sample
+from tests.core import test_mesh
 from tests.core.examples import cluster
 from tests.core.test_facts import whole
 
@@ -203,3 +209,77 @@ def test_an_answer_that_cannot_be_read_is_told_and_no_other_hosts_test_ends_by_i
     assert said.endswith("cause: what node1 told of its tables is not as expected (ValueError: it was cut short)")
     (said,) = Inquiry(fleet, want, lambda: dict.fromkeys(want, Answer("\n".join(whole("fresh"))))).explained([LOST])
     assert "cause: node2: pod podnet-pod1: duplicate address: 10.244.1.2/24" in said  # all three tell the same
+
+
+@dataclass
+class Noted:
+    """Notes the problems that it is to explain."""
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def explained(self, problems: Sequence[Problem]) -> list[str]:
+        self.problems += problems
+        return []
+
+
+def test_where_a_reply_came_only_tables_can_be_wrong() -> None:
+    """With another TTL it was on another way, or changed on it: nothing was lost."""
+    of = cluster()
+    replies = [test_mesh.small("node1/pod1", "node2/pod1", ttl) for ttl in (60, None)]
+    noted = Noted()
+    pairs = {of.node("node1").pods[0].address: (of.node("node2").pods[0].address,) * 2}
+    mesh = replace(test_mesh.mesh(of, "vxlan", replies), sample=Sample(pairs, 2, 0, 0, 0))
+    test_reach._fail_if_wrong(mesh, of.node("node1"), SMALL, noted)  # noqa: SLF001  # what its tests do
+    assert [problem.passes for problem in noted.problems] == [True, False]
+
+
+def moved(dev: str, sent: int, received: int) -> str:
+    """Print what a host tells further, one of whose devices has sent and received so much meanwhile."""
+    told = {name: said for name, said in ANSWER.items() if name.split()[0] not in {"way", "pod", "echoes", "iptables"}}
+    told |= {"rules": "[]", "neighbours": "[]", "counters after": counters(7, 1)}
+    told |= {
+        "links before": json.dumps([link(dev, 0, 0, 0)]),
+        "links after": json.dumps([link(dev, sent, received, 0)]),
+    }
+    return printed(told)
+
+
+@dataclass
+class Counting(Silent):
+    """A host that was sent to, or was not, when it was asked."""
+
+    told: str = ""
+
+    def run(self, script: str) -> SimpleNamespace:
+        self.asked.append(script)
+        return SimpleNamespace(rc=0, stdout=self.told, stderr="")
+
+
+def test_nodes_between_which_nothing_was_sent_again_are_asked_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those two, only where no table is wrong, and once: then counters speak of what was sent between them."""
+    of = cluster()
+    hosts: dict[str, Any] = {
+        name: Counting(told=moved("flannel.1", 24, received))
+        for name, received in {"node1": 6, "node2": 6, "node3": 0}.items()
+    }
+    want = {node.name: modes.wanted(vxlan, of, node) for node in of.nodes}
+    monkeypatch.setattr("podnet.verify.diagnosis.inquiry.Inquiry._host", partial(as_wanted, want))
+    asked = Inquiry(Fleet(of, hosts), want, lambda: dict.fromkeys(want, Answer("\n".join(whole("fresh")))))
+    for source in ("node1", "node2"):
+        for _ in range(2):
+            (said,) = asked.explained([Problem(source, "node3/pod1", "no reply")])
+            assert f"cause: node3: UDP 8472 leaves {source} (flannel.1 sent 24 packets) and does not arrive" in said
+    assert [len(host.asked) for host in hosts.values()] == [1, 2, 2]
+    (passing,) = asked.explained([Problem("node1", "node2/pod1", "another TTL", passes=True)])
+    assert "no table that was read is wrong" in passing
+    assert [len(host.asked) for host in hosts.values()] == [1, 2, 2]
+
+
+def as_wanted(want: dict[str, State], node: Node, have: State, more: Evidence, told: object) -> Host:
+    """Have a host hold what it should."""
+    del have, told
+    of = want[node.name]
+    uplink = Nic(node.uplink, 1500, "02:00:00:00:00:01")
+    routes = {Route(item.address.network, item.dev, proto="kernel") for item in of.addresses}
+    seen = replace(of, links=of.links | {uplink}, routes=of.routes | routes)
+    return Host(node, of, replace(seen, addresses=of.addresses | {Address(node.uplink, node.address)}), more)

@@ -19,9 +19,9 @@ from podnet.firewall import in_iptables
 from podnet.marks import Marks
 from podnet.plan import FORWARD_ALL, compare
 from podnet.state import MAIN, Chain, Ipip, Item, Link, Loan, Route, State, Veth, Vxlan, Wireguard
-from podnet.verify.diagnosis.evidence import Evidence
+from podnet.verify.diagnosis.evidence import MOST_PINGS, Evidence, Moved, Ping
 from podnet.verify.diagnosis.refusals import ICMP, Packet
-from podnet.verify.strangers.policy import detours
+from podnet.verify.strangers.policy import ACTION, Detour, detours
 
 IPIP, UDP = 4, 17
 STRICT = 1
@@ -126,6 +126,19 @@ class Trip:
         """Those of the ends that are pods, and the other end of each."""
         return [(end, end.pod, other) for end, other in self.ways if end.pod]
 
+    def again(self, a: End, b: End) -> list[Ping]:
+        """List what was sent again from the one's node to the other's, and speaks of this: smaller, or pings, will do.
+
+        Where it was sent between these two ends, it is that alone.
+        """
+        sent = [
+            ping
+            for ping in self.hosts[a.node.name].more.tried
+            if _is_at(b.node, ping) and ping.size in {None, self.size} and ping.protocol in {ICMP, self.protocol}
+        ]
+        netns = pods.netns(a.pod, self.cluster.marks) if a.pod else ""
+        return [ping for ping in sent if (ping.netns, ping.target) == (netns, b.address)] or sent
+
     def ends_at(self, name: str) -> bool:
         """Say whether that host itself is an end: what passes its pods by may concern it all the same."""
         return any(end.node.name == name and not end.pod for end, _ in self.both)
@@ -139,6 +152,10 @@ class Trip:
     def nodes(self) -> list[Node]:
         """The nodes on the way whose tables are known, each once."""
         return [*dict.fromkeys(end.node for end, _ in self.ways)]
+
+
+def _is_at(node: Node, ping: Ping) -> bool:
+    return ping.target in node.pod_subnet or ping.target == node.ip
 
 
 @dataclass(frozen=True)
@@ -203,8 +220,17 @@ def _rules(have: Chain, want: Chain) -> Iterator[str]:
 
 def causes(trip: Trip) -> list[Cause]:
     """Return what is wrong on the way, the first of it first."""
-    stages = (_walk,) if trip.passes else (_walk, _lost, _remembered, _uncounted, _unanswered, _beside)
-    return next((found for stage in stages if (found := [*dict.fromkeys(stage(trip))])), [])
+    return next((found for stage in STAGES[trip.passes] if (found := [*dict.fromkeys(stage(trip))])), [])
+
+
+def untold(trip: Trip) -> bool:
+    """Say whether only counters could tell, and nothing was sent again between the two nodes while they ran."""
+    return not trip.passes and trip.crosses and trip.whole and not tried(trip) and not _walk(trip)
+
+
+def tried(trip: Trip) -> bool:
+    """Say whether what was sent again speaks of this pair."""
+    return trip.whole and all(trip.again(a, b) for a, b in trip.both)
 
 
 def _walk(trip: Trip) -> list[Cause]:
@@ -295,11 +321,8 @@ def _node(trip: Trip, node: Node) -> Iterator[Cause]:
     own = [end for end in (trip.source, trip.target) if end.node == node]
     away = [end for end in (trip.source, trip.target) if end.node != node]
     cables = cables_of(trip.cluster, host.want, own)
-    bridges = sorted({item.bridge for item in host.want.ports if item.dev in cables})
-    made = {link.dev for link in host.want.links}
-    tunnel = [dev for end in away if (dev := _leads(host.want, end.address)) and dev in made]
-    devs = [*cables, *bridges, *tunnel]
-    yield from _devices(space, devs)
+    tunnel = _tunnel(host, away)
+    yield from _devices(space, [dev for dev in _devs(trip, node) if dev != node.uplink])
     yield from space.differing("ports", partial(_is_on, cables))
     yield from _policy(trip, host)
     yield from _routes(trip, space, [end.address for end in (*away, *own) if end.address != node.ip])
@@ -307,7 +330,23 @@ def _node(trip: Trip, node: Node) -> Iterator[Cause]:
         yield from space.differing("peers", partial(_allows, end.address))
         yield from space.differing("fous", lambda _: bool(tunnel))
         yield from _underlay(trip, space, host, end.node)
-    yield from _passing(trip, space, host, [*devs, node.uplink] if away else devs)
+    yield from _passing(trip, space, host, _devs(trip, node))
+
+
+def _tunnel(host: Host, away: Iterable[End]) -> list[str]:
+    """Name what of ours leads to ends on other nodes."""
+    made = {link.dev for link in host.want.links}
+    return [dev for end in away if (dev := _leads(host.want, end.address)) and dev in made]
+
+
+def _devs(trip: Trip, node: Node) -> list[str]:
+    """Name the devices that the packets pass on a node: ours, and the uplink if it is on the way."""
+    host = trip.hosts[node.name]
+    own = [end for end, _ in trip.both if end.node == node]
+    away = [end for end, _ in trip.both if end.node != node]
+    cables = cables_of(trip.cluster, host.want, own)
+    bridges = sorted({item.bridge for item in host.want.ports if item.dev in cables})
+    return [*cables, *bridges, *_tunnel(host, away), *([node.uplink] if away else [])]
 
 
 def cables_of(cluster: Cluster, want: State, own: Iterable[End]) -> list[str]:
@@ -329,14 +368,46 @@ def _is_on(devs: Container[str], item: Item) -> bool:
 def _policy(trip: Trip, host: Host) -> Iterator[Cause]:
     """Find rules of policy routing that send the pods' packets elsewhere than the main table would.
 
-    One that asks for more than addresses is given the benefit of doubt.
+    One that asks for more than addresses, and where they come in, is given the benefit of doubt.
     """
+    for each, surely in _detours(trip, host):
+        if surely:
+            said = f"{each.said}, by which a packet {each.does}"
+            what = f"somebody's rule of policy routing comes before the routes: {said}"
+            yield Cause(host.node.name, what, each.look)
+
+
+def _perhaps(trip: Trip) -> Iterator[Cause]:
+    """Name rules of policy routing that may send them elsewhere, then what a loose rp_filter has dropped."""
+    for node in trip.nodes:
+        for each, surely in _detours(trip, trip.hosts[node.name]):
+            if not surely:
+                said = f"{each.said}, by which a packet that it fits {each.does}"
+                what = f"somebody's rule of policy routing may come before the routes: {said}"
+                yield Cause(node.name, what, each.look)
+    for node in trip.nodes:
+        yield from _reverse(trip.hosts[node.name], _devs(trip, node), strict=False)
+
+
+def _detours(trip: Trip, host: Host) -> Iterator[tuple[Detour, bool]]:
+    """Follow the rules there and back, and say of each that leads elsewhere whether it is known to fit."""
+    routes = host.have.routes | host.more.routes
     for a, b in trip.both:
-        for each in detours(host.more.rules, host.have.routes | host.more.routes, a.address, b.address):
-            if each.surely:
-                said = f"{each.said}, by which a packet {each.does}"
-                what = f"somebody's rule of policy routing comes before the routes: {said}"
-                yield Cause(host.node.name, what, each.look)
+        came = _comes_in(trip, host, a)
+        rules = [rule for rule in host.more.rules if rule.iif in {None, *came}]
+        for source in _borne(trip, a, b):
+            for target in _borne(trip, b, a):
+                for each in detours(rules, routes, source, target):
+                    asked = [option for option in each.rule.options if not option.startswith(ACTION)]
+                    yield each, not asked and not each.rule.fwmark
+
+
+def _comes_in(trip: Trip, host: Host, end: End) -> list[str]:
+    """Name the devices by which a node gets packets from one end; `lo` are its own."""
+    if end.node != host.node:
+        return [_leads(host.want, end.address) or host.node.uplink]
+    cables = cables_of(trip.cluster, host.want, [end])
+    return [item.bridge for item in host.want.ports if item.dev in cables] or cables or ["lo"]
 
 
 def best(routes: Iterable[Route], to: IPv4Address) -> Route | None:
@@ -415,14 +486,18 @@ def _known_as(trip: Trip, space: Space, dev: str, hop: IPv4Address) -> Iterator[
 
 
 def _macs(trip: Trip, address: IPv4Address) -> set[str]:
-    spaces = [space for host in trip.hosts.values() for space in (host.have, *host.have.pods.values())]
-    return {
-        mac
-        for space in spaces
-        for item in space.addresses
-        for link in space.links
-        if item.address.ip == address and link.dev == item.dev and (mac := getattr(link, "mac", ""))
-    }
+    """Name the MACs of an address: the wanted one if it is ours; none where that device is not as wanted itself."""
+    hosts = trip.hosts.values()
+    wanted, seen = (
+        {mac for state in states for each in (state, *state.pods.values()) for mac in _macs_in(each, address)}
+        for states in ([host.want for host in hosts], [host.have for host in hosts])
+    )
+    return (wanted if wanted <= seen else set()) if wanted else seen
+
+
+def _macs_in(state: State, address: IPv4Address) -> set[str]:
+    devs = {item.dev for item in state.addresses if item.address.ip == address}
+    return {mac for link in state.links if link.dev in devs and (mac := getattr(link, "mac", ""))}
 
 
 def _allows(address: IPv4Address, item: Item) -> bool:
@@ -457,12 +532,12 @@ def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[
     yield from space.differing("sysctls", lambda item: place(item) == FORWARD_ALL)
     yield from space.differing("sysctls", lambda item: place(item) in stopping)
     if not trip.passes:
-        yield from _reverse(host, devs)
+        yield from _reverse(host, devs, strict=True)
         yield from _refused(trip, host)
     yield from space.differing("chains")
     yield from space.differing("openings")
     if not trip.passes and not trip.translated:
-        yield from _took(host, _inner(trip) + _carrying(trip), "translated", translating=True)
+        yield from _translated(trip, host)
     mtus = {link.dev: link.mtu for link in host.have.links}
     uplink = host.node.uplink
     if space.sized and trip.crosses and mtus.get(uplink, 0) < trip.cluster.underlay_mtu:
@@ -473,13 +548,26 @@ def _passing(trip: Trip, space: Space, host: Host, devs: list[str]) -> Iterator[
 
 def _refused(trip: Trip, host: Host) -> Iterator[Cause]:
     """Find rules that have refused such packets just now, or that do not count and are for such packets alone."""
+    yield from _took(host, _inner(trip) + _carrying(trip), "refused", translating=False)
+    yield from _takes(trip, host, translating=False)
+
+
+def _translated(trip: Trip, host: Host) -> Iterator[Cause]:
+    """Find rules by which such packets have gone on under another address, or do so without being counted."""
+    yield from _took(host, _inner(trip) + _carrying(trip), "translated", translating=True)
+    yield from _takes(trip, host, translating=True)
+
+
+def _takes(trip: Trip, host: Host, *, translating: bool) -> Iterator[Cause]:
+    """Find rules that do not count and are for such packets alone."""
     outer = _carrying(trip)
     packets = _inner(trip) + outer
     to_itself = packets if trip.ends_at(host.node.name) else outer
-    yield from _took(host, packets, "refused", translating=False)
     for refusal in host.more.refusals:
-        if refusal.packets is None and refusal.plain and refusal.may_take(to_itself if refusal.local else packets):
-            what = f"firewall: {refusal.where} refuses such packets, and does not count them: {refusal.words}"
+        fitting = refusal.plain and refusal.takes(to_itself if refusal.local else packets)
+        if refusal.packets is None and refusal.translates is translating and fitting:
+            does = "translates" if translating else "refuses"
+            what = f"firewall: {refusal.where} {does} such packets, and does not count them: {refusal.words}"
             yield Cause(host.node.name, what, refusal.look)
 
 
@@ -492,14 +580,14 @@ def _took(host: Host, packets: list[Packet], how: str, *, translating: bool) -> 
             yield Cause(host.node.name, what, refusal.look)
 
 
-def _reverse(host: Host, devs: list[str]) -> Iterator[Cause]:
+def _reverse(host: Host, devs: list[str], *, strict: bool) -> Iterator[Cause]:
     """Find devices that refuse what comes in by them because its sender is sought elsewhere."""
     dropped = host.more.counted.get("TcpExtIPReversePathFilter", 0)
     values = {dev: value for dev in devs if (value := _filter(host, dev))}
+    named = {dev: value for dev, value in values.items() if value == STRICT} if strict else values
     # It is counted for the whole host, whichever device it was.
-    if dropped > 0 and values:
-        strict = {dev: value for dev, value in values.items() if value == STRICT}
-        told = ", ".join(f"{dev} {value}" for dev, value in (strict or values).items())
+    if dropped > 0 and named:
+        told = ", ".join(f"{dev} {value}" for dev, value in named.items())
         what = f"rp_filter has dropped {dropped} packets just now; in force are: {told}"
         yield Cause(host.node.name, what, "sysctl -ar 'ipv4.conf.*rp_filter'; nstat -asz TcpExtIPReversePathFilter")
 
@@ -558,40 +646,52 @@ def _outer(link: Link) -> tuple[int, int | None]:
 
 
 def _lost(trip: Trip) -> Iterator[Cause]:
-    """Look at what was sent by one node and not received by the other, though no table is wrong."""
-    if not (trip.crosses and trip.whole):
-        return
+    """Look at what a tunnel has sent on one node and not received on the other, though no table is wrong."""
     carrier = _carrier(trip)
+    if not carrier:
+        return
+    dev, protocol, port = carrier
     for a, b in trip.both:
-        one, other = trip.hosts[a.node.name], trip.hosts[b.node.name]
-        if carrier:
-            dev, protocol, port = carrier
-            sent, received = (host.more.moved.get(dev) for host in (one, other))
-            said = f"UDP {port}" if port else f"IP protocol {protocol}"
-            asked = f"udp port {port}" if port else f"ip proto {protocol}"
-            if sent and received and sent.sent > 0 and received.received == 0:
-                yield Cause(
-                    b.node.name,
-                    f"{said} leaves {a.node.name} ({dev} sent {sent.sent} packets) and does not arrive at "
-                    f"{b.node.name} ({dev} received none): a filter between or on {b.node.name}",
-                    f"tcpdump -ni {b.node.uplink} {asked}",
-                )
-        elif _lost_bare(trip, a, b):
+        sent, received = (trip.hosts[end.node.name].more.moved.get(dev) for end in (a, b))
+        said = f"UDP {port}" if port else f"IP protocol {protocol}"
+        asked = f"udp port {port}" if port else f"ip proto {protocol}"
+        if sent and received and sent.sent > _to_others(trip, a, b, sent) and received.received == 0:
+            yield Cause(
+                b.node.name,
+                f"{said} leaves {a.node.name} ({dev} sent {sent.sent} packets) and does not arrive at "
+                f"{b.node.name} ({dev} received none): a filter between or on {b.node.name}",
+                f"tcpdump -ni {b.node.uplink} {asked}",
+            )
+
+
+def _to_others(trip: Trip, a: End, b: End, moved: Moved) -> int:
+    """Say how many of the packets that a device has sent may not have been for the other node: all, if none need be.
+
+    A device counts for all peers: what was sent again to others counts, and replies, no more than what came in.
+    """
+    if not trip.again(a, b):
+        return moved.sent
+    others = [node for node in trip.cluster.nodes if node not in {a.node, b.node}]
+    tries = trip.hosts[a.node.name].more.tried
+    most = MOST_PINGS * sum(any(_is_at(node, ping) for node in others) for ping in tries)
+    return most + min(most, moved.received)
+
+
+def _lost_bare(trip: Trip) -> Iterator[Cause]:
+    """Look at requests that pods have sent, and of which the others' pods have received none."""
+    if not (trip.crosses and trip.whole) or _carrier(trip):
+        return
+    for a, b in trip.both:
+        one, other = (trip.hosts[end.node.name].more.echoes for end in (a, b))
+        of = {pod.address: pods.netns(pod, trip.cluster.marks) for pod in b.node.pods}
+        ends = [(one.get(ping.netns), other.get(of.get(ping.target, ""))) for ping in trip.again(a, b)]
+        if ends and all(sent and received and sent.sent > 0 and received.received == 0 for sent, received in ends):
             yield Cause(
                 b.node.name,
                 f"pods' packets leave {a.node.name} bare, and do not arrive at {b.node.name}: a filter between or on "
                 f"{b.node.name}, or somebody on the underlay who minds addresses that are not the nodes' own",
                 f"tcpdump -ni {b.node.uplink} host {b.address}",
             )
-
-
-def _lost_bare(trip: Trip, a: End, b: End) -> bool:
-    """Say whether one pod has sent requests of which the other has received none."""
-    sent, received = (
-        trip.hosts[end.node.name].more.echoes.get(pods.netns(end.pod, trip.cluster.marks)) if end.pod else None
-        for end in (a, b)
-    )
-    return bool(sent and received and sent.sent > 0 and received.received == 0)
 
 
 def _remembered(trip: Trip) -> Iterator[Cause]:
@@ -610,8 +710,10 @@ def _uncounted(trip: Trip) -> Iterator[Cause]:
     for node in trip.nodes:
         for refusal in trip.hosts[node.name].more.refusals:
             there = trip.ends_at(node.name) or not refusal.local
-            if refusal.packets is None and there and refusal.may_take(_inner(trip)):
-                what = f"firewall: {refusal.where} may refuse these packets; it does not count them: {refusal.words}"
+            expected = refusal.translates and trip.translated
+            if refusal.packets is None and there and not expected and refusal.may_take(_inner(trip)):
+                does = "translate" if refusal.translates else "refuse"
+                what = f"firewall: {refusal.where} may {does} these packets; it does not count them: {refusal.words}"
                 yield Cause(node.name, what, refusal.look)
 
 
@@ -642,3 +744,10 @@ def _beside(trip: Trip) -> Iterator[Cause]:
         host = trip.hosts[node.name]
         for sentence in differences(host.want, host.have, trip.cluster.marks):
             yield Cause(node.name, f"nothing on the way is wrong; beside it: {sentence}", "ip -d address; ip route")
+
+
+STAGES = {
+    True: (_walk,),
+    False: (_walk, _lost, _perhaps, _lost_bare, _remembered, _uncounted, _unanswered, _beside),
+}
+"""What is asked one after the other until something is found, for a pair whose packets pass, or do not."""

@@ -21,6 +21,8 @@ MARK = "==further=="
 NO_PING = "no ping"
 PINGS, INTERVAL, WINDOW = 6, 0.2, 2
 """How often, and within how many seconds, the pings are repeated whose way the counters show."""
+MOST_PINGS = 11
+"""How many one ping sends within that time if nobody replies."""
 AT_MOST = 10  # seconds for the same by TCP and UDP: on an emulated processor Perl takes long to start
 SETTINGS = (
     "net/ipv4/ip_forward",
@@ -40,13 +42,17 @@ SAVERS = {
 
 KNOCK = """use strict;
 use Socket qw(:DEFAULT SOCK_NONBLOCK);
-my ($protocol, $to) = ($ARGV[0], pack_sockaddr_in(9, inet_aton($ARGV[1])));
+my $protocol = $ARGV[0];
 for (1 .. $ARGV[2]) {
+    my $to = pack_sockaddr_in($_ % 2 ? 9 : 60999, inet_aton($ARGV[1]));
     socket(my $socket, PF_INET, ($protocol == 6 ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK, 0) or die;
     $protocol == 6 ? connect($socket, $to) : send($socket, "podnet", 0, $to);
     select(undef, undef, undef, $ARGV[3]);
 }"""
-"""Sends packets of TCP or UDP to the port of RFC 863, where nobody listens: firewalls count them all the same."""
+"""Sends packets of TCP or UDP to ports where nobody listens: firewalls count them all the same.
+
+They are that of RFC 863, and the last of those that the kernel gives to whoever asks for any, as what failed has done.
+"""
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,8 @@ class Evidence:
     risen: Mapping[tuple[str, str], int] = field(default_factory=dict)
     pings: bool = True
     """Whether the host could try again: else what its counters did not count tells nothing."""
+    tried: tuple[Ping, ...] = ()
+    """What the host itself has sent again: of other packets the counters say nothing."""
 
     def setting(self, path: str) -> str | None:
         """Return a setting of the host."""

@@ -1,8 +1,8 @@
 """What a failed test says beyond what it has seen: for every pair the first table on its way that is wrong."""
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from podnet.keys import resolve
 from podnet.state import Ipip, State, Vxlan, Wireguard
 from podnet.verify import capture
 from podnet.verify.diagnosis import evidence
-from podnet.verify.diagnosis.causes import Cause, End, Host, Trip, cables_of, causes, outside
+from podnet.verify.diagnosis.causes import Cause, End, Host, Trip, cables_of, causes, outside, tried, untold
 from podnet.verify.diagnosis.evidence import WINDOW, Evidence, Ping
 from podnet.verify.diagnosis.refusals import ICMP
 from podnet.verify.fleet import Answer, Fleet
@@ -143,7 +143,7 @@ def keys(haves: Mapping[str, State], cluster: Cluster) -> dict[str, str]:
 
 @dataclass
 class Inquiry:
-    """Reads further, once, when the first pair has failed; then explains any."""
+    """Reads further when the first pair has failed, and of two nodes where that tells nothing; then explains any."""
 
     fleet: Fleet
     want: Mapping[str, State]
@@ -151,7 +151,8 @@ class Inquiry:
     """Reads what all hosts hold, or has read it: where nothing fails nobody is asked."""
     shows: bool = False
     """Whether captures are wanted."""
-    _hosts: dict[str, Host] = field(default_factory=dict)
+    _asked: list[dict[str, Host]] = field(default_factory=list)
+    """What the hosts told, each time that they were asked."""
     _silent: dict[str, str] = field(default_factory=dict)
     _unread: dict[str, str] = field(default_factory=dict)
 
@@ -161,30 +162,49 @@ class Inquiry:
 
     def explained(self, problems: Sequence[Problem]) -> list[str]:
         """Say each problem with its cause, if there is any."""
-        if problems and not (self._hosts or self._silent):
-            self._ask(problems)
+        self._ask_for(problems)
         told = [f"{problem.said}{self._cause(problem)}" for problem in problems]
         return [*told, *self.captures.of(problems[0])] if problems and self.captures else told
 
     def named(self, problems: Sequence[Problem]) -> list[str]:
         """Name what is wrong on the way of any of these pairs, which may fail or not; nothing if no table is."""
-        if problems and not (self._hosts or self._silent):
-            self._ask(problems)
+        self._ask_for(problems)
         found = [f"  cause: {cause}" for problem in problems for cause in self._found(problem)[:1]]
         return list(dict.fromkeys(found))
 
-    def _found(self, problem: Problem) -> list[Cause]:
-        """Find what is wrong between two ends whose tables are known."""
+    def _ask_for(self, problems: Sequence[Problem]) -> None:
+        """Ask all hosts once; those between which nothing was sent again, and no table is wrong, once more."""
+        if problems and not self._asked:
+            self._ask(problems[:MOST], self.fleet.nodes)
+        between: dict[frozenset[str], Problem] = {}
+        for problem in problems:
+            if (trip := self._trip(problem)) and untold(trip):
+                between.setdefault(frozenset(node.name for node in trip.nodes), problem)
+        if between:
+            again = [*between.values()][:MOST]
+            names = frozenset[str]().union(*[*between][:MOST])
+            self._ask(again, [node for node in self.fleet.nodes if node.name in names])
+
+    def _trip(self, problem: Problem) -> Trip | None:
+        """Find two ends whose tables are known, and what the hosts told when these two were tried again."""
         ends = ends_of(self.fleet, problem)
         if ends is None or any(end.node.name in self._silent for end in ends):
-            return []
+            return None
         tables_only = problem.passes or bool(self._pingless(ends))
-        return causes(Trip(self.fleet.cluster, self._hosts, *ends, problem.size, problem.protocol, tables_only))
+        trips = [
+            Trip(self.fleet.cluster, hosts, *ends, problem.size, problem.protocol, tables_only) for hosts in self._asked
+        ]
+        return next(filter(tried, trips), trips[0])
+
+    def _found(self, problem: Problem) -> list[Cause]:
+        """Find what is wrong between two ends."""
+        trip = self._trip(problem)
+        return causes(trip) if trip else []
 
     def _pingless(self, ends: Iterable[End]) -> list[str]:
         """Name the ends' nodes that could not try again, so that counters tell nothing."""
-        names = dict.fromkeys(end.node.name for end in ends)
-        return [name for name in names if name in self._hosts and not self._hosts[name].more.pings]
+        names, told = dict.fromkeys(end.node.name for end in ends), next(iter(self._asked), {})
+        return [name for name in names if name in told and not told[name].more.pings]
 
     def _cause(self, problem: Problem) -> str:
         ends = ends_of(self.fleet, problem)
@@ -209,31 +229,35 @@ class Inquiry:
     def _passed(self, node: Node, own: Sequence[Pod]) -> list[str]:
         """Name the cables of these pods, and the tunnels, that are there."""
         want = self.want[node.name]
-        there = {link.dev for link in self._hosts[node.name].have.links} if node.name in self._hosts else set()
+        told = next(iter(self._asked), {})
+        there = {link.dev for link in told[node.name].have.links} if node.name in told else set()
         found = cables_of(self.fleet.cluster, want, [End(node, pod) for pod in own])
         found += sorted(link.dev for link in want.links if isinstance(link, TUNNELS))
         return [dev for dev in found if dev in there]
 
-    def _ask(self, problems: Iterable[Problem]) -> None:
-        """Have all hosts tell more, at the same time, while those that failed try again."""
-        again = list(problems)[:MOST]
+    def _ask(self, again: Sequence[Problem], nodes: Sequence[Node]) -> None:
+        """Have these hosts tell more, at the same time, while those that failed try again."""
         read = self.tables()
-        silent, haves = {}, {}
+        haves = {}
         for name, answer in read.items():
             try:
                 with strictly(f"what {name} told of its tables"):
                     haves[name] = tables.parse(answer.printed.splitlines())
             except FactProcessError as e:
-                silent[name] = answer.problem or str(e)
+                self._silent[name] = answer.problem or str(e)
         told = keys(haves, self.fleet.cluster)
-        scripts = {node.name: self._script(node, haves.get(node.name, State()), again) for node in self.fleet.nodes}
-        tried = [ends for problem in again if (ends := ends_of(self.fleet, problem))]
-        answers = self.fleet.run_each(scripts | again_from_outside(self.fleet, tried))
-        self._silent = silent
-        for node in self.fleet.nodes:
-            if node.name not in silent:
-                more = self._further(node.name, answers[node.name])
-                self._hosts[node.name] = self._host(node, haves[node.name], more, told)
+        pings = {node.name: self._pings(node, haves.get(node.name, State()), again) for node in nodes}
+        scripts = {
+            node.name: self._script(node, haves.get(node.name, State()), pings[node.name], again) for node in nodes
+        }
+        outward = [ends for problem in again if (ends := ends_of(self.fleet, problem))]
+        answers = self.fleet.run_each(scripts | again_from_outside(self.fleet, outward))
+        hosts = dict(self._asked[0]) if self._asked else {}
+        for node in nodes:
+            if node.name not in self._silent:
+                more = replace(self._further(node.name, answers[node.name]), tried=tuple(pings[node.name]))
+                hosts[node.name] = self._host(node, haves[node.name], more, told)
+        self._asked.append(hosts)
 
     def _further(self, name: str, answer: Answer) -> Evidence:
         try:
@@ -248,19 +272,24 @@ class Inquiry:
         want = boot.fitted(want, self.fleet.cluster, node, have)
         return Host(node, nics.placed(want, have, self.fleet.cluster.marks), have, more)
 
-    def _script(self, node: Node, have: State, again: Iterable[Problem]) -> str:
-        """Spell what this node is asked. Only a namespace can be asked; one that is missing the tables have told."""
-        marks = self.fleet.cluster.marks
-        there = [
-            netns for pod in node.pods if (netns := pods.netns(pod, marks)) in have.pods and have.pods[netns].links
-        ]
+    def _there(self, node: Node, have: State) -> list[str]:
+        """List the pods' namespaces: only one that is there can be asked, of one that is missing the tables tell."""
+        names = [pods.netns(pod, self.fleet.cluster.marks) for pod in node.pods]
+        return [netns for netns in names if netns in have.pods and have.pods[netns].links]
+
+    def _pings(self, node: Node, have: State, again: Iterable[Problem]) -> list[Ping]:
+        """List what this node sends again. Both ends do: so both count for as long, and each direction is tried."""
+        marks, there = self.fleet.cluster.marks, self._there(node, have)
         trips = [(*ends, problem.size, problem.protocol) for problem in again if (ends := ends_of(self.fleet, problem))]
-        # Both ends ping: so both count for as long, and each direction is tried.
         trips += [(target, source, size, protocol) for source, target, size, protocol in trips]
-        pings = [
+        return [
             Ping(netns, target.address, size, protocol)
             for source, target, size, protocol in dict.fromkeys(trips)
             if source.node == node and (netns := pods.netns(source.pod, marks) if source.pod else "") in {"", *there}
         ]
-        peers = {each.node.ip for trip in trips for each in trip[:2]} - {node.ip}
-        return evidence.script(pings, map(str, sorted(peers)), there)
+
+    def _script(self, node: Node, have: State, pings: Collection[Ping], again: Iterable[Problem]) -> str:
+        """Spell what this node is asked."""
+        ends = [end for problem in again for end in ends_of(self.fleet, problem) or ()]
+        peers = {end.node.ip for end in ends} - {node.ip}
+        return evidence.script(pings, map(str, sorted(peers)), self._there(node, have))

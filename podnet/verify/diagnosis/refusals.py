@@ -1,6 +1,6 @@
 """What a host's firewall refuses: rules that drop or reject, and policies, with how many packets each has met.
 
-Rules of iptables' that translate addresses are among them: what should be seen as it is would not be.
+Rules that translate addresses are among them: what should be seen as it is would not be.
 
 Rules are not run here. Which one takes a packet the kernel tells by its counters, before and after some pings; what a
 rule says of addresses, protocol and port only excludes rules that counted somebody else's packets.
@@ -18,12 +18,14 @@ from podnet.marks import ANY_ALIAS, ANY_CHAIN, ANY_TABLE, of
 
 REFUSING = {"DROP", "REJECT"}
 TRANSLATING = {"MASQUERADE", "SNAT", "DNAT", "REDIRECT", "NETMAP"}
+NFT_TRANSLATING = {word.lower() for word in TRANSLATING}
 COUNTED = re.compile(r"\[(\d+):\d+\] (-A (\S+) .*)")
 POLICY = re.compile(r":(\S+) (\S+) \[(\d+):\d+\]")
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress", "egress")
 ICMP = 1
 LOCAL = {"input", "output"}
 PROTOCOLS = {"icmp": 1, "ipencap": 4, "ipip": 4, "tcp": 6, "udp": 17}
+WITH_PORTS = {6, 17}
 
 
 @dataclass(frozen=True)
@@ -59,22 +61,27 @@ class Refusal:
         return (self.where, self.words)
 
     def may_take(self, packets: Iterable[Packet]) -> bool:
-        """Say whether one of these packets could have met it."""
+        """Say whether one of these packets could have met it; a port that is not known may be any."""
+        return any(all(_holds(packet, *ask) is not False for ask in self.asks) for packet in packets)
+
+    def takes(self, packets: Iterable[Packet]) -> bool:
+        """Say whether one of these packets meets all that is understood."""
         return any(all(_holds(packet, *ask) for ask in self.asks) for packet in packets)
 
 
-def _holds(packet: Packet, what: str, negated: bool, value: str) -> bool:  # noqa: FBT001  # as the rule says it
+def _holds(packet: Packet, what: str, negated: bool, value: str) -> bool | None:  # noqa: FBT001  # as the rule says it
+    """Say whether a condition holds; None if the packet's port is not known."""
     match what:
         case "source" | "target":
             found = getattr(packet, what) in IPv4Network(value, strict=False)
         case "protocol":
             number = PROTOCOLS.get(value, int(value) if value.isdigit() else None)
             found = number == packet.protocol
+        case _ if packet.port is None:
+            return None if packet.protocol in WITH_PORTS else negated
         case _:
             ports = [part.partition(":") for part in value.split(",")]
-            found = packet.port is not None and any(
-                int(low) <= packet.port <= int(high or low) for low, _, high in ports if low.isdigit()
-            )
+            found = any(int(low) <= packet.port <= int(high or low) for low, _, high in ports if low.isdigit())
     return found != negated
 
 
@@ -119,13 +126,17 @@ def of_nft(said: str, beside_iptables: bool) -> Iterator[Refusal]:  # noqa: FBT0
         if kind == "chain" and entry.get("policy") == "drop" and entry.get("hook") in HOOKS:
             yield Refusal(where, "policy drop", look, None, local=place in local)
         if kind == "rule" and not of(ANY_ALIAS, str(entry.get("comment", ""))):
-            verdicts = [word for part in entry["expr"] for word in part if word in {"drop", "reject"}]
+            taking = {"drop", "reject"} | NFT_TRANSLATING
+            verdicts = [word for part in entry["expr"] for word in part if word in taking]
             if verdicts:
                 counts = [part["counter"]["packets"] for part in entry["expr"] if part.get("counter")]
                 words = f"rule handle {entry['handle']}: {verdicts[0]}"
                 asks = tuple(_nft_asks(entry["expr"]))
                 plain = 0 < len(asks) == sum("match" in part for part in entry["expr"])
-                yield Refusal(where, words, look, counts[0] if counts else None, asks, plain, place in local)
+                translates = verdicts[0] in NFT_TRANSLATING
+                yield Refusal(
+                    where, words, look, counts[0] if counts else None, asks, plain, place in local, translates
+                )
 
 
 def _chain(entry: Mapping[str, Any]) -> tuple[object, object, object]:
