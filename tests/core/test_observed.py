@@ -239,6 +239,16 @@ def test_the_more_exact_route_decides() -> None:
     assert [finding.look for finding in faults(of)] == ["ip -d route show 10.244.2.3/32"]
 
 
+def test_a_route_to_another_peers_vtep_is_the_fault_itself() -> None:
+    """That peer's neighbour and FDB entries are right, and nothing is said of them."""
+    stray = Route(IPv4Network("10.244.2.2/32"), "flannel.1", IPv4Address("10.244.3.0"), onlink=True)
+    of = scene("vxlan", lambda name, have: replace(have, routes=have.routes | ({stray} if name == "node1" else set())))
+    assert [str(finding) for finding in faults(of)] == [
+        "node1: route: 10.244.2.2/32 of node2 has the next hop 10.244.3.0, which is node3's; expected one of node2's; "
+        "look: ip -d route show 10.244.2.2/32"
+    ]
+
+
 def test_a_node_that_did_not_answer_is_believed() -> None:
     """Its device's MAC and key are not known: entries for it are asked only to be there."""
     of = scene("vxlan")
