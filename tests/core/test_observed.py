@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from podnet.cluster import Cluster, Node
+from podnet.facts import rules as facts_of_rules
 from podnet.keys import resolve
 from podnet.marks import FIRST
 from podnet.modes import wanted
@@ -417,7 +418,7 @@ NARROW = Rule(99, "9", target=IPv4Network("10.244.2.0/24"))
             False,
             "not read here: rule add priority 99 to 10.244.2.0/24 protocol 77, action blackhole, oif tun9",
         ),
-        (replace(NARROW, table="", options=("l3mdev None",)), TABLE9, None, ""),
+        (replace(NARROW, table="", options=("l3mdev",)), TABLE9, None, ""),
         (replace(NARROW, target=IPv4Network("10.9.0.0/16")), TABLE9, None, ""),
         (replace(NARROW, priority=32800), TABLE9, None, ""),
         (replace(NARROW, table="main"), TABLE9, None, ""),
@@ -463,6 +464,42 @@ def test_the_first_rule_that_finds_a_route_ends_the_search(
     seen = replace(whole, seen={**whole.seen, "node1": one})
     found = [finding for finding in findings(seen, seen.cluster.node("node1")) if finding.table == "rule"]
     assert [finding.fault for finding in found] == [True] * faults
+
+
+DEFAULT = Route(IPv4Network("0.0.0.0/0"), "eth0", table="51820")
+WG_QUICK = [
+    Rule(32764, "main", options=("suppress_prefixlen 0",)),
+    Rule(32765, "51820", fwmark="0xca6c", options=("not",)),
+]
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (WG_QUICK, []),
+        # Of the main table nothing up to a /24 counts, so that the other rule is asked.
+        (
+            [replace(WG_QUICK[0], options=("suppress_prefixlen 24",)), WG_QUICK[1]],
+            ["dev eth0 under conditions that are not read here: rule add not priority 32765 fwmark 0xca6c"],
+        ),
+        ([replace(NARROW, table="51820", options=("not",))], ["from pods of node2 goes dev eth0, and by the main"]),
+        ([replace(NARROW, table="51820", target=IPv4Network("10.244.0.0/16"), options=("not",))], []),
+    ],
+)
+def test_wg_quicks_rules_are_followed(rules: list[Rule], said: list[str]) -> None:
+    """`not` turns a rule's conditions round, and `suppress_prefixlength` passes over routes that are too wide."""
+    whole = scene("vxlan")
+    one = replace(whole.seen["node1"], rules=frozenset(rules), elsewhere=frozenset({DEFAULT}))
+    seen = replace(whole, seen={**whole.seen, "node1": one})
+    found = [finding for finding in findings(seen, seen.cluster.node("node1")) if finding.table == "rule"]
+    assert bool(found) == bool(said)
+    assert all(any(words in str(finding) for finding in found) for words in said)
+
+
+def test_a_rules_words_without_a_value_are_spelled_alone() -> None:
+    """As ip(8) does: `not`, `l3mdev`."""
+    entry = {"priority": 9, "not": None, "src": "all", "table": "7", "suppress_prefixlen": 0, "protocol": "boot"}
+    assert {rule.options for rule in facts_of_rules.parse([entry])} == {("not", "suppress_prefixlen 0")}
 
 
 def test_a_rule_leads_on_where_the_main_table_knows_no_way() -> None:
