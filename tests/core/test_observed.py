@@ -245,8 +245,10 @@ def test_a_route_to_another_peers_vtep_is_the_fault_itself() -> None:
     stray = Route(IPv4Network("10.244.2.2/32"), "flannel.1", IPv4Address("10.244.3.0"), onlink=True)
     of = scene("vxlan", lambda name, have: replace(have, routes=have.routes | ({stray} if name == "node1" else set())))
     assert [str(finding) for finding in faults(of)] == [
-        "node1: route: 10.244.2.2/32 of node2 has the next hop 10.244.3.0, which is node3's; expected one of node2's; "
-        "look: ip -d route show 10.244.2.2/32"
+        (
+            "node1: route: 10.244.2.2/32 of node2 has the next hop 10.244.3.0, which is node3's; expected one of "
+            "node2's; look: ip -d route show 10.244.2.2/32"
+        )
     ]
 
 
@@ -345,6 +347,141 @@ COMMIT"""
     outside = PACKET._replace(target=IPv4Address("198.51.100.1"))
     assert {outcome.act for outcome in base.outcomes(PACKET)} == {ACCEPT}
     assert MASQUERADE in {outcome.act for outcome in base.outcomes(outside)}
+
+
+INPUT = "*filter\n:INPUT {} [0:0]\n:OUTPUT ACCEPT [0:0]\n{}\nCOMMIT"
+RAW = "*raw\n:PREROUTING ACCEPT [0:0]\n{}\nCOMMIT"
+NFT_CHAIN = (
+    '# by nft\n{"nftables":[{"chain":{"family":"inet","table":"own","name":"early","type":"filter","hook":"%s",'
+    '"policy":"%s"}},%s]}'
+)
+NFT_RULE = '{"rule":{"family":"inet","table":"own","chain":"early","expr":[%s]}}'
+MATCH = '{"match":{"op":"%s","left":%s,"right":%s}},{"%s":null}'
+UDP_PORT = '{"payload":{"protocol":"udp","field":"dport"}}'
+STATEFUL = "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A INPUT -i lo -j ACCEPT"
+STATES = NFT_RULE % (MATCH % ("==", '{"ct":{"key":"state"}}', '{"set":["established","related"]}', "accept"))
+SAFE = [
+    NFT_RULE % (MATCH % ("==", '{"meta":{"key":"iif"}}', '"lo"', "accept")),
+    NFT_RULE % (MATCH % ("==", '{"payload":{"protocol":"icmpv6","field":"type"}}', '"echo-request"', "accept")),
+    NFT_RULE % (MATCH % ("==", '{"payload":{"protocol":"ip","field":"protocol"}}', '"icmp"', "accept")),
+    NFT_RULE % (MATCH % ("==", '{"meta":{"key":"nfproto"}}', '"ipv6"', "accept")),
+    NFT_RULE % (MATCH % ("==", '{"payload":{"protocol":"tcp","field":"dport"}}', "8472", "accept")),
+]
+
+
+def filtered(mode: str, printed: str) -> Scene:
+    """Return hosts of which node1 has these rules before its own."""
+    whole = scene(mode)
+    filters = filtering.read([*HEAD, *OPEN.splitlines(), *printed.splitlines()])
+    return replace(whole, seen={**whole.seen, "node1": replace(whole.seen["node1"], filters=filters)})
+
+
+@pytest.mark.parametrize(
+    ("mode", "printed", "said"),
+    [
+        (
+            "vxlan",
+            INPUT.format("ACCEPT", "-A INPUT -p udp -m udp --dport 8472 -j DROP"),
+            (
+                "INPUT drops the tunnel's packets from node2, node3 (192.168.56.12 to 192.168.56.11, UDP port 8472): "
+                "-p udp -m udp --dport 8472 -j DROP; look: iptables-save -t filter"
+            ),
+        ),
+        (
+            "vxlan",
+            INPUT.format("ACCEPT", "-A OUTPUT -o eth0 -p udp -m multiport --dports 53,8000:9000 -j REJECT"),
+            "OUTPUT drops the tunnel's packets to node2, node3 (192.168.56.11 to 192.168.56.12, UDP port 8472)",
+        ),
+        ("vxlan", INPUT.format("DROP", STATEFUL), "from node2, node3 (192.168.56.12 to 192.168.56.11, UDP port 8472)"),
+        ("vxlan", INPUT.format("ACCEPT", "-A INPUT -s 192.168.56.13 -j DROP"), "the tunnel's packets from node3 ("),
+        ("ipip", INPUT.format("ACCEPT", "-A INPUT -p ipencap -j DROP"), "56.11, IP in IP): -p ipencap -j DROP"),
+        ("udp", INPUT.format("ACCEPT", "-A INPUT -p udp --dport 8285 -j DROP"), "56.11, UDP port 8285)"),
+        ("wireguard", INPUT.format("ACCEPT", "-A INPUT -p udp --dport 51820 -j DROP"), "56.11, UDP port 51820)"),
+        (
+            "vxlan",
+            RAW.format("-A PREROUTING -s 10.244.3.0/24 -j DROP"),
+            (
+                "PREROUTING drops what comes from pods of node3 (10.244.3.2 to 10.244.1.2): -s 10.244.3.0/24 -j DROP; "
+                "look: iptables-save -t raw"
+            ),
+        ),
+        (
+            "host_gw",
+            RAW.replace("raw", "mangle").format("-A PREROUTING -i eth0 -d 10.244.0.0/16 -j DROP"),
+            "PREROUTING drops what comes from pods of node2, node3 (10.244.2.2 to 10.244.1.2)",
+        ),
+        (
+            "vxlan",
+            NFT_CHAIN % ("prerouting", "accept", NFT_RULE % (MATCH % ("==", UDP_PORT, "8472", "drop"))),
+            "early drops the tunnel's packets from node2, node3",
+        ),
+        (
+            "vxlan",
+            NFT_CHAIN % ("input", "drop", ",".join([STATES, *SAFE])),
+            (
+                "early drops the tunnel's packets from node2, node3 (192.168.56.12 to 192.168.56.11, UDP port 8472): "
+                "the policy of early, drop; look: nft list table inet own"
+            ),
+        ),
+    ],
+)
+def test_what_is_dropped_before_it_is_forwarded_is_a_fault(mode: str, printed: str, said: str) -> None:
+    """A tunnel's own packets come in and go out; pods' packets may be dropped before they are routed."""
+    found = [str(finding) for finding in faults(filtered(mode, printed))]
+    assert any(said in finding for finding in found), found
+    assert all(finding.startswith("node1: firewall: ") for finding in found)
+
+
+USUALLY = """*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:cali-PREROUTING - [0:0]
+-A PREROUTING -m comment --comment "cali:6gwbT8clXdHdC1b1" -j cali-PREROUTING
+-A PREROUTING -d 172.17.0.2/32 ! -i docker0 -j DROP
+-A cali-PREROUTING -j MARK --set-xmark 0x0/0xf0000
+-A cali-PREROUTING -i cali+ -j MARK --set-xmark 0x40000/0x40000
+-A cali-PREROUTING -m mark --mark 0x40000/0x40000 -m rpfilter --validmark --invert -j DROP
+-A cali-PREROUTING -p udp -m multiport --dports 8472 -j NOTRACK
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:KUBE-FIREWALL - [0:0]
+:KUBE-EXTERNAL-SERVICES - [0:0]
+:cali-INPUT - [0:0]
+-A INPUT -j cali-INPUT
+-A INPUT -m conntrack --ctstate NEW -j KUBE-EXTERNAL-SERVICES
+-A INPUT -j KUBE-FIREWALL
+-A INPUT -m conntrack --ctstate NEW,UNTRACKED -j ACCEPT
+-A OUTPUT -j KUBE-FIREWALL
+-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
+-A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP
+-A KUBE-EXTERNAL-SERVICES -p udp -m addrtype --dst-type LOCAL -m udp --dport 30053 -j REJECT
+-A cali-INPUT -p udp -m multiport --dports 8472 -m set --match-set cali40all-vxlan-net src -j ACCEPT
+-A cali-INPUT -p udp -m multiport --dports 8472 -m addrtype --dst-type LOCAL -j DROP
+-A cali-INPUT -p ipencap -m set --match-set cali40all-hosts-net src -j ACCEPT
+-A cali-INPUT -p ipencap -j DROP
+COMMIT"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "printed"),
+    [
+        *((mode, USUALLY) for mode in ("vxlan", "ipip", "host_gw", "proxy_arp", "udp", "wireguard")),
+        # Both ends send from and to one port, so that each opens the way for the other.
+        ("wireguard", INPUT.format("DROP", STATEFUL)),
+        ("ipip", INPUT.format("DROP", STATEFUL)),
+        ("vxlan", INPUT.format("DROP", "-A INPUT -p udp -m udp --dport 8472 -j ACCEPT")),
+        ("host_gw", INPUT.format("DROP", "")),
+        ("vxlan", NFT_CHAIN % ("input", "accept", NFT_RULE % (MATCH % (">", UDP_PORT, "9000", "drop")))),
+        ("vxlan", NFT_CHAIN % ("input", "accept", NFT_RULE % (MATCH % ("!=", UDP_PORT, "8472", "drop")))),
+        ("ipip", NFT_CHAIN % ("input", "accept", NFT_RULE % (MATCH % ("!=", UDP_PORT, "8472", "drop")))),
+    ],
+)
+def test_what_hosts_usually_drop_is_nothing_to_tell(mode: str, printed: str) -> None:
+    """Docker's, kube-proxy's and Calico's rules are for others, or hang on marks and sets."""
+    seen = filtered(mode, printed)
+    assert [finding for finding in findings(seen, seen.cluster.node("node1")) if finding.table == "firewall"] == []
 
 
 def test_a_namespace_is_entered_by_name_or_by_path() -> None:
