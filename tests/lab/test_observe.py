@@ -338,7 +338,7 @@ ip route add 203.0.113.0/24 nexthop via 192.168.56.11 nexthop via 192.168.56.12
 ip nexthop add id 7 via 192.168.56.12 dev eth0; ip route add 203.0.114.0/24 nhid 7
 ip route add unreachable 203.0.116.0/24; ip route add throw 203.0.121.0/24 table 100
 ip route add 203.0.118.0/24 dev eth0 table 100 mtu lock 1400 advmss 1200
-ip rule add ipproto tcp dport 80 lookup 100 prio 52; ip rule add lookup main suppress_prefixlength 0 prio 54
+ip rule add ipproto tcp dport 80 lookup 100 prio 52; ip rule add lookup main suppress_prefixlength 0 prio 64
 ip rule add from 203.0.113.0/24 goto 32766 prio 57; ip rule add oif vethB blackhole prio 60
 ip neigh add proxy 10.1.1.1 dev eth0
 bridge fdb add 02:00:00:00:00:ac dev cilium_vxlan dst 192.168.56.12 src_vni 100 vni 200 port 99
@@ -360,7 +360,7 @@ NFT
 LESS = """
 nft delete table inet more
 ip neigh del proxy 10.1.1.1 dev eth0
-for prio in 52 54 57 60; do ip rule del prio $prio; done
+for prio in 52 57 60 64; do ip rule del prio $prio; done
 ip route flush table 100
 for to in 113 114 116; do ip route del 203.0.$to.0/24; done
 ip nexthop del id 7
