@@ -43,7 +43,11 @@ def parse(rules: list[dict[str, Any]]) -> frozenset[Rule]:
             iif=entry.get("iif"),
             fwmark="/".join(entry[word] for word in ("fwmark", "fwmask") if word in entry) or None,
             proto=entry["protocol"],
-            options=tuple(sorted(f"{name} {value}" for name, value in entry.items() if name not in KNOWN)),
+            options=tuple(
+                sorted(
+                    name if value is None else f"{name} {value}" for name, value in entry.items() if name not in KNOWN
+                )
+            ),
         )
         for entry in rules
     )

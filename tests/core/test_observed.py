@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from podnet.cluster import Cluster, Node
+from podnet.facts import rules as facts_of_rules
 from podnet.keys import resolve
 from podnet.marks import FIRST
 from podnet.modes import wanted
@@ -239,6 +240,18 @@ def test_the_more_exact_route_decides() -> None:
     assert [finding.look for finding in faults(of)] == ["ip -d route show 10.244.2.3/32"]
 
 
+def test_a_route_to_another_peers_vtep_is_the_fault_itself() -> None:
+    """That peer's neighbour and FDB entries are right, and nothing is said of them."""
+    stray = Route(IPv4Network("10.244.2.2/32"), "flannel.1", IPv4Address("10.244.3.0"), onlink=True)
+    of = scene("vxlan", lambda name, have: replace(have, routes=have.routes | ({stray} if name == "node1" else set())))
+    assert [str(finding) for finding in faults(of)] == [
+        (
+            "node1: route: 10.244.2.2/32 of node2 has the next hop 10.244.3.0, which is node3's; expected one of "
+            "node2's; look: ip -d route show 10.244.2.2/32"
+        )
+    ]
+
+
 def test_a_node_that_did_not_answer_is_believed() -> None:
     """Its device's MAC and key are not known: entries for it are asked only to be there."""
     of = scene("vxlan")
@@ -336,6 +349,141 @@ COMMIT"""
     assert MASQUERADE in {outcome.act for outcome in base.outcomes(outside)}
 
 
+INPUT = "*filter\n:INPUT {} [0:0]\n:OUTPUT ACCEPT [0:0]\n{}\nCOMMIT"
+RAW = "*raw\n:PREROUTING ACCEPT [0:0]\n{}\nCOMMIT"
+NFT_CHAIN = (
+    '# by nft\n{"nftables":[{"chain":{"family":"inet","table":"own","name":"early","type":"filter","hook":"%s",'
+    '"policy":"%s"}},%s]}'
+)
+NFT_RULE = '{"rule":{"family":"inet","table":"own","chain":"early","expr":[%s]}}'
+MATCH = '{"match":{"op":"%s","left":%s,"right":%s}},{"%s":null}'
+UDP_PORT = '{"payload":{"protocol":"udp","field":"dport"}}'
+STATEFUL = "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A INPUT -i lo -j ACCEPT"
+STATES = NFT_RULE % (MATCH % ("==", '{"ct":{"key":"state"}}', '{"set":["established","related"]}', "accept"))
+SAFE = [
+    NFT_RULE % (MATCH % ("==", '{"meta":{"key":"iif"}}', '"lo"', "accept")),
+    NFT_RULE % (MATCH % ("==", '{"payload":{"protocol":"icmpv6","field":"type"}}', '"echo-request"', "accept")),
+    NFT_RULE % (MATCH % ("==", '{"payload":{"protocol":"ip","field":"protocol"}}', '"icmp"', "accept")),
+    NFT_RULE % (MATCH % ("==", '{"meta":{"key":"nfproto"}}', '"ipv6"', "accept")),
+    NFT_RULE % (MATCH % ("==", '{"payload":{"protocol":"tcp","field":"dport"}}', "8472", "accept")),
+]
+
+
+def filtered(mode: str, printed: str) -> Scene:
+    """Return hosts of which node1 has these rules before its own."""
+    whole = scene(mode)
+    filters = filtering.read([*HEAD, *OPEN.splitlines(), *printed.splitlines()])
+    return replace(whole, seen={**whole.seen, "node1": replace(whole.seen["node1"], filters=filters)})
+
+
+@pytest.mark.parametrize(
+    ("mode", "printed", "said"),
+    [
+        (
+            "vxlan",
+            INPUT.format("ACCEPT", "-A INPUT -p udp -m udp --dport 8472 -j DROP"),
+            (
+                "INPUT drops the tunnel's packets from node2, node3 (192.168.56.12 to 192.168.56.11, UDP port 8472): "
+                "-p udp -m udp --dport 8472 -j DROP; look: iptables-save -t filter"
+            ),
+        ),
+        (
+            "vxlan",
+            INPUT.format("ACCEPT", "-A OUTPUT -o eth0 -p udp -m multiport --dports 53,8000:9000 -j REJECT"),
+            "OUTPUT drops the tunnel's packets to node2, node3 (192.168.56.11 to 192.168.56.12, UDP port 8472)",
+        ),
+        ("vxlan", INPUT.format("DROP", STATEFUL), "from node2, node3 (192.168.56.12 to 192.168.56.11, UDP port 8472)"),
+        ("vxlan", INPUT.format("ACCEPT", "-A INPUT -s 192.168.56.13 -j DROP"), "the tunnel's packets from node3 ("),
+        ("ipip", INPUT.format("ACCEPT", "-A INPUT -p ipencap -j DROP"), "56.11, IP in IP): -p ipencap -j DROP"),
+        ("udp", INPUT.format("ACCEPT", "-A INPUT -p udp --dport 8285 -j DROP"), "56.11, UDP port 8285)"),
+        ("wireguard", INPUT.format("ACCEPT", "-A INPUT -p udp --dport 51820 -j DROP"), "56.11, UDP port 51820)"),
+        (
+            "vxlan",
+            RAW.format("-A PREROUTING -s 10.244.3.0/24 -j DROP"),
+            (
+                "PREROUTING drops what comes from pods of node3 (10.244.3.2 to 10.244.1.2): -s 10.244.3.0/24 -j DROP; "
+                "look: iptables-save -t raw"
+            ),
+        ),
+        (
+            "host_gw",
+            RAW.replace("raw", "mangle").format("-A PREROUTING -i eth0 -d 10.244.0.0/16 -j DROP"),
+            "PREROUTING drops what comes from pods of node2, node3 (10.244.2.2 to 10.244.1.2)",
+        ),
+        (
+            "vxlan",
+            NFT_CHAIN % ("prerouting", "accept", NFT_RULE % (MATCH % ("==", UDP_PORT, "8472", "drop"))),
+            "early drops the tunnel's packets from node2, node3",
+        ),
+        (
+            "vxlan",
+            NFT_CHAIN % ("input", "drop", ",".join([STATES, *SAFE])),
+            (
+                "early drops the tunnel's packets from node2, node3 (192.168.56.12 to 192.168.56.11, UDP port 8472): "
+                "the policy of early, drop; look: nft list table inet own"
+            ),
+        ),
+    ],
+)
+def test_what_is_dropped_before_it_is_forwarded_is_a_fault(mode: str, printed: str, said: str) -> None:
+    """A tunnel's own packets come in and go out; pods' packets may be dropped before they are routed."""
+    found = [str(finding) for finding in faults(filtered(mode, printed))]
+    assert any(said in finding for finding in found), found
+    assert all(finding.startswith("node1: firewall: ") for finding in found)
+
+
+USUALLY = """*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:cali-PREROUTING - [0:0]
+-A PREROUTING -m comment --comment "cali:6gwbT8clXdHdC1b1" -j cali-PREROUTING
+-A PREROUTING -d 172.17.0.2/32 ! -i docker0 -j DROP
+-A cali-PREROUTING -j MARK --set-xmark 0x0/0xf0000
+-A cali-PREROUTING -i cali+ -j MARK --set-xmark 0x40000/0x40000
+-A cali-PREROUTING -m mark --mark 0x40000/0x40000 -m rpfilter --validmark --invert -j DROP
+-A cali-PREROUTING -p udp -m multiport --dports 8472 -j NOTRACK
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:KUBE-FIREWALL - [0:0]
+:KUBE-EXTERNAL-SERVICES - [0:0]
+:cali-INPUT - [0:0]
+-A INPUT -j cali-INPUT
+-A INPUT -m conntrack --ctstate NEW -j KUBE-EXTERNAL-SERVICES
+-A INPUT -j KUBE-FIREWALL
+-A INPUT -m conntrack --ctstate NEW,UNTRACKED -j ACCEPT
+-A OUTPUT -j KUBE-FIREWALL
+-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
+-A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP
+-A KUBE-EXTERNAL-SERVICES -p udp -m addrtype --dst-type LOCAL -m udp --dport 30053 -j REJECT
+-A cali-INPUT -p udp -m multiport --dports 8472 -m set --match-set cali40all-vxlan-net src -j ACCEPT
+-A cali-INPUT -p udp -m multiport --dports 8472 -m addrtype --dst-type LOCAL -j DROP
+-A cali-INPUT -p ipencap -m set --match-set cali40all-hosts-net src -j ACCEPT
+-A cali-INPUT -p ipencap -j DROP
+COMMIT"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "printed"),
+    [
+        *((mode, USUALLY) for mode in ("vxlan", "ipip", "host_gw", "proxy_arp", "udp", "wireguard")),
+        # Both ends send from and to one port, so that each opens the way for the other.
+        ("wireguard", INPUT.format("DROP", STATEFUL)),
+        ("ipip", INPUT.format("DROP", STATEFUL)),
+        ("vxlan", INPUT.format("DROP", "-A INPUT -p udp -m udp --dport 8472 -j ACCEPT")),
+        ("host_gw", INPUT.format("DROP", "")),
+        ("vxlan", NFT_CHAIN % ("input", "accept", NFT_RULE % (MATCH % (">", UDP_PORT, "9000", "drop")))),
+        ("vxlan", NFT_CHAIN % ("input", "accept", NFT_RULE % (MATCH % ("!=", UDP_PORT, "8472", "drop")))),
+        ("ipip", NFT_CHAIN % ("input", "accept", NFT_RULE % (MATCH % ("!=", UDP_PORT, "8472", "drop")))),
+    ],
+)
+def test_what_hosts_usually_drop_is_nothing_to_tell(mode: str, printed: str) -> None:
+    """Docker's, kube-proxy's and Calico's rules are for others, or hang on marks and sets."""
+    seen = filtered(mode, printed)
+    assert [finding for finding in findings(seen, seen.cluster.node("node1")) if finding.table == "firewall"] == []
+
+
 def test_a_namespace_is_entered_by_name_or_by_path() -> None:
     """Those of podnet's bear its mark; others were found."""
     assert 'space=podnet-$1; shift; ip netns exec "$space" "$@"' in entering.by_name(FIRST)
@@ -407,7 +555,7 @@ NARROW = Rule(99, "9", target=IPv4Network("10.244.2.0/24"))
             False,
             "not read here: rule add priority 99 to 10.244.2.0/24 protocol 77, action blackhole, oif tun9",
         ),
-        (replace(NARROW, table="", options=("l3mdev None",)), TABLE9, None, ""),
+        (replace(NARROW, table="", options=("l3mdev",)), TABLE9, None, ""),
         (replace(NARROW, target=IPv4Network("10.9.0.0/16")), TABLE9, None, ""),
         (replace(NARROW, priority=32800), TABLE9, None, ""),
         (replace(NARROW, table="main"), TABLE9, None, ""),
@@ -453,6 +601,42 @@ def test_the_first_rule_that_finds_a_route_ends_the_search(
     seen = replace(whole, seen={**whole.seen, "node1": one})
     found = [finding for finding in findings(seen, seen.cluster.node("node1")) if finding.table == "rule"]
     assert [finding.fault for finding in found] == [True] * faults
+
+
+DEFAULT = Route(IPv4Network("0.0.0.0/0"), "eth0", table="51820")
+WG_QUICK = [
+    Rule(32764, "main", options=("suppress_prefixlen 0",)),
+    Rule(32765, "51820", fwmark="0xca6c", options=("not",)),
+]
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (WG_QUICK, []),
+        # Of the main table nothing up to a /24 counts, so that the other rule is asked.
+        (
+            [replace(WG_QUICK[0], options=("suppress_prefixlen 24",)), WG_QUICK[1]],
+            ["dev eth0 under conditions that are not read here: rule add not priority 32765 fwmark 0xca6c"],
+        ),
+        ([replace(NARROW, table="51820", options=("not",))], ["from pods of node2 goes dev eth0, and by the main"]),
+        ([replace(NARROW, table="51820", target=IPv4Network("10.244.0.0/16"), options=("not",))], []),
+    ],
+)
+def test_wg_quicks_rules_are_followed(rules: list[Rule], said: list[str]) -> None:
+    """`not` turns a rule's conditions round, and `suppress_prefixlength` passes over routes that are too wide."""
+    whole = scene("vxlan")
+    one = replace(whole.seen["node1"], rules=frozenset(rules), elsewhere=frozenset({DEFAULT}))
+    seen = replace(whole, seen={**whole.seen, "node1": one})
+    found = [finding for finding in findings(seen, seen.cluster.node("node1")) if finding.table == "rule"]
+    assert bool(found) == bool(said)
+    assert all(any(words in str(finding) for finding in found) for words in said)
+
+
+def test_a_rules_words_without_a_value_are_spelled_alone() -> None:
+    """As ip(8) does: `not`, `l3mdev`."""
+    entry = {"priority": 9, "not": None, "src": "all", "table": "7", "suppress_prefixlen": 0, "protocol": "boot"}
+    assert {rule.options for rule in facts_of_rules.parse([entry])} == {("not", "suppress_prefixlen 0")}
 
 
 def test_a_rule_leads_on_where_the_main_table_knows_no_way() -> None:

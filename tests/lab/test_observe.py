@@ -187,6 +187,33 @@ BREAKS = {
         REMAKE.format(1, 8472),
         "node3: link: flannel.1 has port 4789; expected port 8472",
     ),
+    "a pod behind another peer": Break(
+        "node1",
+        "ip route add 10.244.2.2/32 via 10.244.3.0 dev flannel.1 onlink",
+        "ip route del 10.244.2.2/32",
+        "node1: route: 10.244.2.2/32 of node2 has the next hop 10.244.3.0, which is node3's; expected one of node2's",
+    ),
+    "UDP blocked": Break(
+        "node2",
+        "iptables -A INPUT -p udp --dport 8472 -j DROP",
+        "iptables -D INPUT -p udp --dport 8472 -j DROP",
+        "node2: firewall: INPUT drops the tunnel's packets from node1, node3 (192.168.56.11 to 192.168.56.12, "
+        "UDP port 8472): -p udp -m udp --dport 8472 -j DROP; look: iptables-save -t filter",
+    ),
+    "dropped before the route": Break(
+        "node1",
+        "iptables -t raw -A PREROUTING -s 10.244.2.0/24 -j DROP",
+        "iptables -t raw -F PREROUTING",
+        "node1: firewall: PREROUTING drops what comes from pods of node2 (10.244.2.2 to 10.244.1.2): "
+        "-s 10.244.2.0/24 -j DROP; look: iptables-save -t raw",
+    ),
+    "dropped by nft before the route": Break(
+        "node1",
+        "nft 'add table inet early; add chain inet early pre { type filter hook prerouting priority -300; }; "
+        "add rule inet early pre udp dport 8472 drop'",
+        "nft delete table inet early",
+        "node1: firewall: pre drops the tunnel's packets from node2, node3 (192.168.56.12 to 192.168.56.11, ",
+    ),
     "no accept": Break(
         "node2",
         "iptables -F FLANNEL-FWD",
@@ -287,6 +314,20 @@ def test_a_rule_that_leads_around_the_main_table_is_named(flannel: Place) -> Non
     assert flannel.observe(*TABLES).code == 0
 
 
+def test_the_rules_of_wg_quick_are_no_difference(flannel: Place) -> None:
+    """The main table comes first for whatever it has another route to than the default one."""
+    flannel.at.sh(
+        "node1",
+        "ip rule add not fwmark 0xca6c lookup 51820 pref 32765\n"
+        "ip rule add lookup main suppress_prefixlength 0 pref 32764\n"
+        "ip route add default dev eth0 table 51820",
+    )
+    done = flannel.observe(*TABLES)
+    flannel.at.sh("node1", "ip rule del pref 32765; ip rule del pref 32764; ip route flush table 51820")
+    assert done.code == 0, done.said
+    assert "rule add" not in done.out
+
+
 MORE = """
 ip link add cilium_vxlan type vxlan external dstport 8473
 ip link add vethA type veth peer name vethB
@@ -297,7 +338,7 @@ ip route add 203.0.113.0/24 nexthop via 192.168.56.11 nexthop via 192.168.56.12
 ip nexthop add id 7 via 192.168.56.12 dev eth0; ip route add 203.0.114.0/24 nhid 7
 ip route add unreachable 203.0.116.0/24; ip route add throw 203.0.121.0/24 table 100
 ip route add 203.0.118.0/24 dev eth0 table 100 mtu lock 1400 advmss 1200
-ip rule add ipproto tcp dport 80 lookup 100 prio 52; ip rule add lookup main suppress_prefixlength 0 prio 54
+ip rule add ipproto tcp dport 80 lookup 100 prio 52; ip rule add lookup main suppress_prefixlength 0 prio 64
 ip rule add from 203.0.113.0/24 goto 32766 prio 57; ip rule add oif vethB blackhole prio 60
 ip neigh add proxy 10.1.1.1 dev eth0
 bridge fdb add 02:00:00:00:00:ac dev cilium_vxlan dst 192.168.56.12 src_vni 100 vni 200 port 99
@@ -319,7 +360,7 @@ NFT
 LESS = """
 nft delete table inet more
 ip neigh del proxy 10.1.1.1 dev eth0
-for prio in 52 54 57 60; do ip rule del prio $prio; done
+for prio in 52 57 60 64; do ip rule del prio $prio; done
 ip route flush table 100
 for to in 113 114 116; do ip route del 203.0.$to.0/24; done
 ip nexthop del id 7

@@ -1,8 +1,8 @@
 """What a host's firewall does with a packet, whoever wrote it, and in whose chains: iptables' and nft's, read alike.
 
-Only what tells one path through a host from another is looked at: addresses, devices, and that the packet begins a
-connection. Every other condition may hold or not, so that the answer is a set of outcomes, each with the words that
-decide it.
+Only what tells one path through a host from another is looked at: addresses, devices, the protocol and the port to
+which a tunnel sends, and that the packet begins a connection. Every other condition may hold or not, so that the
+answer is a set of outcomes, each with the words that decide it.
 """
 
 import json
@@ -18,7 +18,9 @@ from podnet.firewall import NFT
 
 ACCEPT, DROP, MASQUERADE, RETURN, PERHAPS = "accept", "drop", "masquerade", "return", "perhaps"
 """What may become of a packet; `perhaps`: nobody can tell from the rule alone."""
-NEW = "new"
+NEW, UNTRACKED, ESTABLISHED = "new", "untracked", "established"
+UDP, IP_IN_IP = frozenset({"udp", "17"}), frozenset({"ipencap", "ipv4", "4"})
+"""The names that programs have for a protocol."""
 TARGETS = {
     "ACCEPT": ACCEPT,
     "DROP": DROP,
@@ -42,15 +44,28 @@ STATEMENTS = {
 CALLS = ("jump", "goto")
 LIMITS = {"limit", "quota", "ct count"}
 """Statements of nft's behind which a rule ends for some packets, and goes on for others."""
+CARRIED = {"tcp", "udp", "udplite", "sctp", "dccp", "esp", "ah", "icmp", "icmpv6"}
+"""Protocols of whose fields nft asks only packets that are theirs."""
+HOOKS = {("filter", hook) for hook in ("input", "forward", "output")} | {("nat", "postrouting")}
+"""The chains that are read: by their table in iptables, and by their type in nft."""
+EARLY = {("raw", "prerouting"), ("mangle", "prerouting")}
+"""Those of iptables before a packet is routed."""
 
 
 class Packet(NamedTuple):
-    """The first packet of a connection, on its way through a host."""
+    """The first packet of a connection, on its way through a host.
+
+    `protocols` has all names of its protocol, none where any is meant. Whether the kernel tracks the connections of a
+    tunnel, and knows this one already, cannot be told from outside: it takes the packet for one of `states`.
+    """
 
     source: IPv4Address
     target: IPv4Address
     iif: str | None
     oif: str | None
+    protocols: frozenset[str] = frozenset()
+    port: int | None = None
+    states: frozenset[str] = frozenset({NEW})
 
 
 Condition: TypeAlias = Callable[[Packet], bool | None]
@@ -158,7 +173,7 @@ def _of_iptables(lines: Iterable[str], program: str) -> Iterator[Base]:
             chain, _, words = rest.partition(" ")
             chains[table][chain].append(_rule_of_iptables(words, chains[table]))
     for table, chain, policy in policies:
-        if (table, chain) in {("filter", "FORWARD"), ("nat", "POSTROUTING")}:
+        if (table, chain.lower()) in HOOKS | EARLY:
             yield Base(chain.lower(), chain, policy.lower(), chains[table], f"{program} -t {table}")
 
 
@@ -177,7 +192,13 @@ def _rule_of_iptables(words: str, chains: Mapping[str, object]) -> Rule:
             case (("-i" | "-o"), [device]):
                 conditions.append(_by(name == "-i", device.replace("+", "*"), negated=bool(negated)))
             case (("--ctstate" | "--state"), [states]):
-                conditions.append(_begins(states.lower().split(","), negated=bool(negated)))
+                conditions.append(_in_state(states.lower().split(","), negated=bool(negated)))
+            case ("-p", [protocol]):
+                conditions.append(_any([_carries(protocol)], negated=bool(negated)))
+            case (("--dport" | "--dports"), [ports]):
+                ends = [port.partition(":") for port in ports.split(",")]
+                tests = [_to_port(int(first), int(last or first)) for first, _, last in ends]
+                conditions.append(_any(tests, negated=bool(negated)))
             case _:
                 conditions.append(_unknown)
     act = TARGETS.get(target)
@@ -215,15 +236,14 @@ def _of_nft(printed: str, *, shared: bool) -> Iterator[Base]:
             hooked.append(entry)
     for entry in hooked:
         family, table, chain = entry["family"], entry["table"], entry["name"]
-        asked = {("filter", "forward"), ("nat", "postrouting")}
-        if (entry["type"], entry["hook"]) in asked:
+        if (entry["type"], entry["hook"]) in HOOKS | {("filter", "prerouting")}:
             look = f"nft list table {family} {table}"
             yield Base(entry["hook"], chain, entry.get("policy", ACCEPT), rules[family, table], look)
 
 
 def _rule_of_nft(said: Sequence[Mapping[str, Any]]) -> Rule:
     words = json.dumps(said)
-    conditions = [_condition(statement["match"]) for statement in said if "match" in statement]
+    conditions = [each for statement in said if "match" in statement for each in _conditions(statement["match"])]
     conditions += [_unknown for statement in said if statement.keys() & LIMITS]
     for statement in said:
         for word, value in statement.items():
@@ -232,6 +252,16 @@ def _rule_of_nft(said: Sequence[Mapping[str, Any]]) -> Rule:
             if word in STATEMENTS:
                 return Rule(tuple(conditions), STATEMENTS[word], None, words)
     return Rule(tuple(conditions), None, None, words)
+
+
+def _conditions(match: Mapping[str, Any]) -> Iterator[Condition]:
+    """Read a condition of nft's, and what it asks for unsaid: that there is such a field."""
+    yield _condition(match) if match["op"] in {"==", "!=", "in"} else _unknown
+    match match["left"]:
+        case {"payload": {"protocol": "ip6"}}:
+            yield lambda _: False
+        case {"payload": {"protocol": str(protocol)}} if protocol in CARRIED:
+            yield _carries(protocol)
 
 
 def _condition(match: Mapping[str, Any]) -> Condition:
@@ -246,10 +276,16 @@ def _condition(match: Mapping[str, Any]) -> Condition:
                 return _unknown
             tests = [_within(field == "saddr", network, negated=False) for network in networks if network]
             return _any(tests, negated=negated)
-        case {"meta": {"key": "iifname" | "oifname" as key}}:
-            return _any([_by(key == "iifname", str(value), negated=False) for value in values], negated=negated)
+        case {"meta": {"key": "iifname" | "oifname" | "iif" | "oif" as key}}:
+            return _any([_by(key.startswith("iif"), str(value), negated=False) for value in values], negated=negated)
+        case {"meta": {"key": "nfproto"}}:
+            return _any([lambda _: "ipv4" in values], negated=negated)
+        case {"meta": {"key": "l4proto"}} | {"payload": {"protocol": "ip", "field": "protocol"}}:
+            return _any([_carries(str(value)) for value in values], negated=negated)
+        case {"payload": {"protocol": "udp" | "tcp" | "th", "field": "dport"}}:
+            return _any([_port(value) for value in values], negated=negated)
         case {"ct": {"key": "state"}}:
-            return _begins([str(value) for value in values], negated=negated)
+            return _in_state([str(value) for value in values], negated=negated)
         case _:
             return _unknown
 
@@ -291,5 +327,27 @@ def _by(inwards: bool, device: str, *, negated: bool) -> Condition:  # noqa: FBT
     return test
 
 
-def _begins(states: Sequence[str], *, negated: bool) -> Condition:
-    return lambda _: (NEW in states) is not negated
+def _in_state(states: Sequence[str], *, negated: bool) -> Condition:
+    def test(packet: Packet) -> bool | None:
+        known = {state in states for state in packet.states}
+        return None if len(known) > 1 else (True in known) is not negated
+
+    return test
+
+
+def _carries(protocol: str) -> Condition:
+    return lambda packet: protocol in packet.protocols if packet.protocols else None
+
+
+def _port(said: object) -> Condition:
+    match said:
+        case int():
+            return _to_port(said, said)
+        case {"range": [int(first), int(last)]}:
+            return _to_port(first, last)
+        case _:
+            return _unknown
+
+
+def _to_port(first: int, last: int) -> Condition:
+    return lambda packet: None if packet.port is None else first <= packet.port <= last

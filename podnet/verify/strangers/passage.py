@@ -1,11 +1,23 @@
 """What lets pods' packets through a node, forwarding and the firewall, and the pods themselves."""
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 
 from podnet.cluster import Node, Pod
-from podnet.state import Bridge
-from podnet.verify.strangers.filtering import ACCEPT, DROP, MASQUERADE, Outcome, Packet
+from podnet.state import Bridge, Ipip, Vxlan
+from podnet.verify.strangers.filtering import (
+    ACCEPT,
+    DROP,
+    ESTABLISHED,
+    IP_IN_IP,
+    MASQUERADE,
+    NEW,
+    UDP,
+    UNTRACKED,
+    Outcome,
+    Packet,
+)
 from podnet.verify.strangers.scene import OUTSIDE, Finding, Inside, Scene, Teller, largest, listed, lookup
 
 MEET = "net/bridge/bridge-nf-call-iptables"
@@ -17,6 +29,7 @@ def passage(scene: Scene, node: Node) -> Iterator[Finding]:
     if not scene.routes(node):
         return
     yield from _settings(scene, node)
+    yield from _blocked(scene, node)
     yield from _forwarded(scene, node)
     yield from _masqueraded(scene, node)
 
@@ -73,6 +86,61 @@ def _forwarded(scene: Scene, node: Node) -> Iterator[Finding]:
                 yield tell.difference(says, base.look)
 
 
+def _blocked(scene: Scene, node: Node) -> Iterator[Finding]:
+    """Look for what is dropped for certain before it is routed, and of the tunnel's own packets.
+
+    What only may be dropped there is not told: kube-proxy and Calico have rules for marks and sets on every host.
+    """
+    tell, packets = Teller(node.name, "firewall"), list(_before(scene, node))
+    for base in scene.seen[node.name].filters.bases:
+        lost: dict[tuple[str, frozenset[Outcome]], list[tuple[Node, Packet]]] = defaultdict(list)
+        for hook, what, peer, packet in packets:
+            outcomes = base.outcomes(packet) if hook == base.hook else frozenset()
+            if {outcome.act for outcome in outcomes} == {DROP}:
+                lost[what, outcomes].append((peer, packet))
+        for (what, outcomes), those in lost.items():
+            peers, packet = _some([peer.name for peer, _ in those]), those[0][1]
+            ends = f"{packet.source} to {packet.target}{_kind(packet)}"
+            yield tell.fault(f"{base.chain} drops {what} {peers} ({ends}): {_rules(outcomes)}", base.look)
+
+
+def _kind(packet: Packet) -> str:
+    if not packet.protocols:
+        return ""
+    return f", UDP port {packet.port}" if packet.port else ", IP in IP"
+
+
+def _before(scene: Scene, node: Node) -> Iterator[tuple[str, str, Node, Packet]]:
+    """Make up pods' packets before they are routed, and the tunnel's own: the hook, what they are, the peer, one."""
+    have, tunnel = scene.seen[node.name].have, scene.tunnel(node)
+    own = next((pod.address for pod in node.pods), node.gateway.ip)
+    inner = lookup(have.routes, own)
+    for peer in scene.cluster.peers(node):
+        to = next((pod.address for pod in peer.pods), peer.gateway.ip)
+        if lookup(scene.wants[node.name].routes, to) is None:
+            continue
+        wrapped = scene.numbers.wire(node, peer) is not None
+        inwards, outwards = inner.dev if inner else None, tunnel.dev if tunnel else None
+        if wrapped:
+            arriving = _outer(scene, peer, node)._replace(iif=node.uplink)
+            for hook in ("prerouting", "input"):
+                yield hook, "the tunnel's packets from", peer, arriving
+            yield "output", "the tunnel's packets to", peer, _outer(scene, node, peer)._replace(oif=node.uplink)
+        yield "prerouting", "what goes to pods of", peer, Packet(own, to, inwards, None)
+        yield "prerouting", "what comes from pods of", peer, Packet(to, own, outwards if wrapped else node.uplink, None)
+
+
+def _outer(scene: Scene, source: Node, target: Node) -> Packet:
+    """Make up a packet of the tunnel's own.
+
+    In all modes but vxlan both ends send from and to one port, so that it may also be taken for a reply.
+    """
+    end = scene.tunnel(target) or scene.wanted_tunnel(target)
+    port = end.fou if isinstance(end, Ipip) else end.port if end else None
+    states = {NEW, UNTRACKED} if isinstance(end, Vxlan) else {NEW, UNTRACKED, ESTABLISHED}
+    return Packet(source.ip, target.ip, None, None, UDP if port else IP_IN_IP, port, frozenset(states))
+
+
 def _masqueraded(scene: Scene, node: Node) -> Iterator[Finding]:
     """Look at what becomes of a pod's address outside the pod network, and inside."""
     tell, filters = Teller(node.name, "firewall"), scene.seen[node.name].filters
@@ -96,7 +164,10 @@ def _acts(scene: Scene, node: Node, packet: Packet) -> set[str]:
 
 
 def _rules(outcomes: Iterable[Outcome]) -> str:
-    words = sorted(outcome.words for outcome in outcomes)
+    return _some(sorted(outcome.words for outcome in outcomes))
+
+
+def _some(words: Sequence[str]) -> str:
     return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
 
 

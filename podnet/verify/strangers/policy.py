@@ -15,6 +15,10 @@ LOCAL = "local"
 """The table of what is the host's own, to which no pod belongs."""
 ACTION = "action "
 """How ip(8) begins to say that a rule refuses packets, and names no table."""
+NOT = "not"
+"""How it says that a rule is for those packets for which its other words do not hold."""
+SUPPRESS = "suppress_prefixlen "
+"""How it says that a rule passes over what it finds with a prefix so short, or shorter: mostly the default route."""
 THROW = "throw"
 """A route that leads back to the rules: the next one is asked."""
 
@@ -33,7 +37,10 @@ class Detour:
     @property
     def said(self) -> str:
         """Spell the rule with all that it asks for."""
-        return ", ".join([words(self.rule), *self.rule.options])
+        added = words(self.rule)
+        if NOT in self.rule.options:
+            added = added.replace("rule add", "rule add not", 1)
+        return ", ".join([added, *(option for option in self.rule.options if option != NOT)])
 
     @property
     def does(self) -> str:
@@ -53,12 +60,12 @@ def detours(
     known = list(routes)
     usual = lookup(known, target)
     for rule in sorted((rule for rule in rules if rule.priority < MAINS), key=lambda rule: rule.key):
-        if rule.table == LOCAL or not _fits(rule, source, target):
+        holds = _holds(rule, source, target)
+        if rule.table == LOCAL or holds is False:
             continue
-        refuses = any(option.startswith(ACTION) for option in rule.options)
-        surely = not (rule.iif or rule.fwmark) and len(rule.options) == refuses
+        refuses, surely = any(option.startswith(ACTION) for option in rule.options), holds is True
         found = lookup(known, target, rule.table)
-        if not refuses and (found is None or found.kind == THROW):
+        if not refuses and (found is None or found.kind == THROW or found.to.prefixlen <= _suppressed(rule)):
             continue
         if refuses or _way(found) != _way(usual):
             yield Detour(rule, None if refuses else found, surely)
@@ -89,9 +96,20 @@ def _ways(scene: Scene, node: Node) -> Iterator[tuple[str, IPv4Address, IPv4Addr
         yield f"from pods of {peer.name}", to, own
 
 
-def _fits(rule: Rule, source: IPv4Address, target: IPv4Address) -> bool:
+def _holds(rule: Rule, source: IPv4Address, target: IPv4Address) -> bool | None:
+    """Say whether a rule is for a packet; None if it asks for more than addresses."""
     ends = ((rule.source, source), (rule.target, target))
-    return all(network is None or address in network for network, address in ends)
+    more = [option for option in rule.options if option != NOT and not option.startswith((ACTION, SUPPRESS))]
+    if all(network is None or address in network for network, address in ends):
+        said = None if rule.iif or rule.fwmark or more else True
+    else:
+        said = False
+    return said if said is None or NOT not in rule.options else not said
+
+
+def _suppressed(rule: Rule) -> int:
+    lengths = [option.removeprefix(SUPPRESS) for option in rule.options if option.startswith(SUPPRESS)]
+    return int(lengths[0]) if lengths else -1
 
 
 def _way(route: Route | None) -> tuple[object, ...]:

@@ -175,7 +175,7 @@ def _leads(scene: Scene, node: Node, peer: Node, wanted: Route, found: Route) ->
     elif isinstance(tunnel, Wireguard):
         yield from _keyed(scene, node, peer, tunnel)
     if found.to != wanted.to:
-        yield tell.difference(f"{found.to} leads to {peer.name}; podnet's route is to {wanted.to}", look)
+        yield tell.difference(f"a route to {peer.name}'s pods is to {found.to}; podnet's is to {wanted.to}", look)
     for name in ("proto", "metric", "onlink", "options"):
         saw, usual = getattr(found, name), getattr(wanted, name)
         if saw != usual:
@@ -201,7 +201,16 @@ def _resolved(scene: Scene, node: Node, peer: Node, tunnel: Vxlan, route: Route)
         says = f"{route.to} of {peer.name} has no next hop: {dev} would ask every pod's address by ARP"
         yield Teller(node.name, "route").fault(says, f"ip -d route show {route.to}")
         return
-    if far and hop not in (held := scene.seen[peer.name].held(far.dev)):
+    held = _ends(scene, peer)
+    others = (each for each in scene.cluster.peers(node) if each != peer)
+    other = next((each for each in others if hop in _ends(scene, each)), None)
+    if other and hop not in held:
+        says = (
+            f"{route.to} of {peer.name} has the next hop {hop}, which is {other.name}'s; expected one of {peer.name}'s"
+        )
+        yield Teller(node.name, "route").fault(says, f"ip -d route show {route.to}")
+        return
+    if far and hop not in held:
         says = f"the next hop {hop} to {peer.name} is no address of its {far.dev}, which has {listed(held)}"
         yield Teller(node.name, "route").difference(says, f"ip addr show dev {far.dev} on {peer.name}")
     tell, look = Teller(node.name, "neighbour"), f"ip neigh show {hop} dev {dev}"
