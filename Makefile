@@ -23,10 +23,7 @@ SLOW = addresses cni reboot traps verify_traffic
 test-fast: setup lint  ## core tests, and on labs of containers every mode that they can have: four to six minutes
 	$(PYTEST) tests/lab tests/core $(SIDE_BY_SIDE) $(LESS) $(SLOW:%=--ignore=tests/lab/test_%.py)
 
-test-ci: BUT = $(DISRUPTIVE)
-test-ci: test-all  ## `make test`, and containers from all sides: what CI has the time for
-
-test-all: setup lint  ## all tests, also of what `--disruptive` does in each mode: three quarters of an hour
+test-all: setup lint  ## all tests, containers from all sides and what `--disruptive` does in each mode: what CI runs
 	@./setup packages-vagrant.txt
 	$(VALIDATED)
 	$(PYTEST) tests/vms tests/lab tests/core $(SIDE_BY_SIDE) $(BUT)
