@@ -2,13 +2,12 @@
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lab.at import At, Done, run, until
+from tests.lab.at import At, run, until
 
 ALL = {"node1", "node2", "node3"}
 PING = "ip netns exec podnet-pod1 ping -n -q -i 0.01 -w {seconds} 10.244.2.2"
@@ -34,23 +33,16 @@ def cost(at: At, node: str) -> tuple[int, int]:
     return middle - start, end - middle
 
 
-def timed(verify: Callable[[], Done]) -> tuple[Done, float]:
-    """Say how long it took."""
-    start = time.monotonic()
-    return verify(), time.monotonic() - start
-
-
 def test_cost_does_not_grow_with_the_cluster(at: At, other: At) -> None:
     """In a lab of 3 and in one of 16 a first apply runs 2 commands on a host, a second 1, and a mesh 2: one pings."""
     other.up("--hosts", "16")
     assert cost(at, "node1") == cost(other, "node1") == (2, 1)
     all_hosts = [f"node{i}" for i in range(1, 17)]
     before = [other.commands(host) for host in all_hosts]
-    done, seconds = timed(lambda: other.verify("podnet/verify/test_reach.py", hosts=",".join(all_hosts)))
+    done = other.verify("podnet/verify/test_reach.py", hosts=",".join(all_hosts))
     assert done.code == 0, done.said
     assert "TTL 62: 960 pairs, TTL 64: 64 pairs" in done.out
     assert [other.commands(host) - start for host, start in zip(all_hosts, before, strict=True)] == [2] * 16
-    assert seconds < 15
     done = other.verify(hosts=",".join(all_hosts))
     assert done.code == 0, done.said
 
