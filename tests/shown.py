@@ -5,7 +5,7 @@
 
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,6 +23,10 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "verification.md"
 LAST = ROOT / ".lab" / "shown.json"
 BEGIN, END = "<!-- scenarios: make test-all, then python -m tests.shown -->\n", "<!-- end of scenarios -->\n"
+ALL_AT_ONCE = "::test_every_disruptive_scenario_holds"
+"""The tests of VMs that only `make test-all` has the time for."""
+BY_CHANGES = (10, 12, 13, 14)
+"""What they alone show of modes that containers lack."""
 NEW: list[Shown] = []
 """What this process has seen and not yet reported."""
 
@@ -48,6 +52,12 @@ def told() -> Iterator[tuple[str, str]]:
     """Hand over what is new as properties of a test, which xdist carries to whoever counts."""
     while NEW:
         yield "shown", json.dumps(NEW.pop())
+
+
+def disruptive_on_vms(shown: Collection[Shown]) -> set[Shown]:
+    """Say what a run without those tests leaves for `make test-all` to show."""
+    with_containers = {mode for _, mode, lab in shown if lab == CONTAINERS}
+    return {(number, mode, VMS) for number in BY_CHANGES for mode in MODES if mode not in with_containers}
 
 
 def table(shown: Iterable[Shown]) -> str:

@@ -170,6 +170,7 @@ def test_it_is_there_again_after_a_reboot_of_all_hosts_at_once(at: At, addressed
     done = verify(at, addressed)
     assert done.code == 0, done.said
     assert at.into("sriov", inventory=addressed).unchanged == HOSTS
+    shown.note(11, "sriov", at.kind)
 
 
 def test_it_does_not_wait_for_a_machine_that_is_slow_to_come_back(at: At, addressed: Path) -> None:
