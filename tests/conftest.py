@@ -19,7 +19,7 @@ SHOWN: set[shown.Shown] = set()
 LABS: set[str] = set()
 KINDS_OF_LABS = {"lab", "vms"}
 ROOT = Path(__file__).parents[1]
-FIRST_ROW = ("/test_modes.py", "/test_three_hosts.py", "/test_docs.py")
+FIRST_ROW = ("/test_modes.py", "/test_three_hosts.py", "/test_docs.py", "/test_experiments.py", "/test_vm_lab.py")
 """Of the tests of VMs, those that take half of the time."""
 
 
@@ -96,17 +96,17 @@ def _unproved() -> list[str]:
 def _untrue(config: pytest.Config) -> bool:
     """Say whether this was a whole run, and has shown something else than the docs say.
 
-    What VMs show with `--disruptive` may be deselected: CI has no time for it.
+    What VMs show of modes that containers have may be deselected: CI has no time for it.
     """
     options = config.option
     left_out = options.deselect or []
     picked = options.keyword or options.markexpr or options.ignore or options.ignore_glob
-    picked = picked or not all(test.endswith(shown.ALL_AT_ONCE) for test in left_out)
+    picked = picked or left_out not in ([], [shown.ON_VMS_TOO])
     whole = LABS >= KINDS_OF_LABS and all(map(os.path.isdir, config.args)) and not picked
     if not whole or hasattr(config, "workerinput"):
         return False
     if left_out:
-        return shown.table({*SHOWN, *shown.disruptive_on_vms(SHOWN)}) != shown.in_docs()
+        return shown.table(shown.once(SHOWN)) != shown.once_in_docs()
     shown.save(SHOWN)
     return shown.table(SHOWN) != shown.in_docs()
 
