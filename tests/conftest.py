@@ -19,7 +19,7 @@ SHOWN: set[shown.Shown] = set()
 LABS: set[str] = set()
 KINDS_OF_LABS = {"lab", "vms"}
 ROOT = Path(__file__).parents[1]
-FIRST_ROW = ("/test_modes.py", "/test_three_hosts.py", "/test_docs.py", "/test_experiments.py", "/test_vm_lab.py")
+FIRST_ROW = ("/test_modes.py", "/test_three_hosts.py", "/test_docs.py", "/test_sriov.py")
 """Of the tests of VMs, those that take half of the time."""
 
 
